@@ -5,14 +5,15 @@ A line is `<recv_ns> {"stream":"btcusdt@depth@100ms","data":{...}}`. Files may b
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import zstandard
 
-BLOCK_BYTES = 1 << 20
+from marketdata.frames import BLOCK_BYTES
+
 MAX_LINE_BYTES = 16 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -59,25 +60,6 @@ def read_lines(path: Path | str, *, salvage: bool = False) -> Iterator[bytes]:
     """Yield the lines of a capture, each with its newline."""
     for block in read_blocks(path, salvage=salvage):
         yield from block.splitlines(keepends=True)
-
-
-def blocks_of(lines: Iterable[bytes], block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """Join lines (each with its newline) into blocks of about `block_bytes`."""
-    block = bytearray()
-    for line in lines:
-        block += line
-        if len(block) >= block_bytes:
-            yield bytes(block)
-            block.clear()
-    if block:
-        yield bytes(block)
-
-
-def capture_line(recv_ns: int, frame: bytes) -> bytes:
-    """Return one capture line; line breaks inside the frame become spaces, which JSON reads alike."""
-    if b"\n" in frame or b"\r" in frame:
-        frame = frame.replace(b"\n", b" ").replace(b"\r", b" ")
-    return b"%d %b\n" % (recv_ns, frame)
 
 
 class CaptureWriter:

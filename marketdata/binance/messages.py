@@ -231,6 +231,8 @@ class MessageParser:
     def _parse_all_market(self, stream: str, data: Any, generated: bool) -> list[Parsed]:
         if generated and stream == "!tick":
             return [Parsed(EventKind.TICK)]
+        if generated and stream == "!session":
+            return [Parsed(EventKind.IGNORED)]
         if generated and stream == "!universe":
             return self._universe(_object(data))
         if stream == "!disconnect":
@@ -256,7 +258,9 @@ class MessageParser:
 
     def _universe(self, data: dict[str, Any]) -> list[Parsed]:
         rows = data.get("symbols")
-        if not isinstance(rows, list) or not all(isinstance(r, dict) and isinstance(r.get("symbol"), str) for r in rows):
+        if not isinstance(rows, list) or not all(
+            isinstance(r, dict) and isinstance(r.get("symbol"), str) for r in rows
+        ):
             raise Rejected("malformed universe")
         self.universe = data
         self.symbols.close([row["symbol"] for row in rows])

@@ -228,9 +228,7 @@ def parse_qty(buffer: np.ndarray, start: int, end: int) -> float:
 
 
 @njit(cache=True)
-def _levels(
-    buffer: np.ndarray, pos: int, end: int, prices: np.ndarray, qtys: np.ndarray, n: int
-) -> tuple[int, int]:
+def _levels(buffer: np.ndarray, pos: int, end: int, prices: np.ndarray, qtys: np.ndarray, n: int) -> tuple[int, int]:
     """Parse `[["price","qty"],...]` from its bracket; return (levels so far, position after), position -1 if unusual."""
     pos += 1
     if pos < end and buffer[pos] == 93:

@@ -147,7 +147,14 @@ def new_scratch() -> Scratch:
 
 @njit(cache=True)
 def take_quote(
-    quotes: Quotes, features: FeatureState, i: int, now_ns: int, bid_e8: int, bid_qty: float, ask_e8: int, ask_qty: float
+    quotes: Quotes,
+    features: FeatureState,
+    i: int,
+    now_ns: int,
+    bid_e8: int,
+    bid_qty: float,
+    ask_e8: int,
+    ask_qty: float,
 ) -> None:
     """Make this the best quote of symbol `i`."""
     quotes.bid_e8[i] = bid_e8
@@ -167,9 +174,7 @@ def book_changed(
     quotes.dirty[i] = 1
     n_bid = top_levels(book, i, 0, scratch.bids_e8, scratch.bid_qtys)
     n_ask = top_levels(book, i, 1, scratch.asks_e8, scratch.ask_qtys)
-    on_book(
-        features, i, now_ns, scratch.bids_e8, scratch.bid_qtys, scratch.asks_e8, scratch.ask_qtys, n_bid, n_ask
-    )
+    on_book(features, i, now_ns, scratch.bids_e8, scratch.bid_qtys, scratch.asks_e8, scratch.ask_qtys, n_bid, n_ask)
     ticker_ns = quotes.ticker_ns[i]
     if n_bid > 0 and n_ask > 0 and (ticker_ns == NEVER or now_ns - ticker_ns > TICKER_SILENCE_NS):
         take_quote(

@@ -13,12 +13,12 @@ from marketdata.binance import book_sync
 from marketdata.binance.book_sync import BookSync, BufferedDiff, Snapshot
 from marketdata.binance.messages import MessageParser, ParsedBlock
 from marketdata.book import OrderBook, apply_levels, clear_book, is_crossed, new_book_state
-from marketdata.capture import blocks_of
 from marketdata.events import PRICE_SCALE, Market
 from marketdata.features import loop
 from marketdata.features.feature_set import N_FEATURES, new_feature_state, on_book_reset
 from marketdata.features.feature_set import grow as grow_features
 from marketdata.features.loop import Pause, context_dtype
+from marketdata.frames import blocks_of
 
 GRID_NS = 250_000_000
 SIZES_QUOTE = (1_000.0, 10_000.0)
