@@ -1,0 +1,1 @@
+"""System checks: what cannot work, with an id and a hint."""
