@@ -3,12 +3,22 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from marketdata.features.order_flow import LEVELS_5, LEVELS_10, N_DEPTHS, depth_flow_step
 from marketdata.features.registry import Feature
 from marketdata.features.touch import PRICE_UNIT
-from marketdata.features.windows import N_HALF_LIVES, S60, S300, decay_table, held_average, log_ratio, share
+from marketdata.features.windows import (
+    N_HALF_LIVES,
+    S60,
+    S300,
+    Factors,
+    Record,
+    compiled,
+    decay_table,
+    held_average,
+    log_ratio,
+    share,
+)
 
 N_BOOK_LEVELS = 10
 
@@ -36,7 +46,8 @@ book_dtype = np.dtype(
 
 BOOK_FEATURES = (
     Feature(
-        "depth_imbalance_5", "-1..1", "now", "sum w(bid_qty - ask_qty) / sum w(bid_qty + ask_qty), w = 1/rank, 5 levels",
+        "depth_imbalance_5", "-1..1", "now",
+        "sum w(bid_qty - ask_qty) / sum w(bid_qty + ask_qty), w = 1/rank, 5 levels",
         "Cao, Hansch & Wang 2009", "Which side holds more size in 5 levels, near levels counting more.",
         "前5档哪一侧挂单更多，越近权重越大。", "book",
     ),
@@ -60,14 +71,17 @@ BOOK_FEATURES = (
     ),
     Feature(
         "ask_reach_bps", "bps", "now", "1e4 * (10th ask - best ask) / mid", "-",
-        "How far apart the ten best asks lie: far means a thin way up.", "前10档卖单的跨度：越大表示上方越稀薄。", "book",
+        "How far apart the ten best asks lie: far means a thin way up.",
+        "前10档卖单的跨度：越大表示上方越稀薄。", "book",
     ),
     Feature(
         "bid_reach_bps", "bps", "now", "1e4 * (best bid - 10th bid) / mid", "-",
-        "How far apart the ten best bids lie: far means a thin way down.", "前10档买单的跨度：越大表示下方越稀薄。", "book",
+        "How far apart the ten best bids lie: far means a thin way down.",
+        "前10档买单的跨度：越大表示下方越稀薄。", "book",
     ),
     Feature(
-        "depth_vs_slow", "log ratio", "now vs 300 s", "ln quote value of 10 levels, both sides / its time-weighted mean", "-",
+        "depth_vs_slow", "log ratio", "now vs 300 s",
+        "ln quote value of 10 levels, both sides / its time-weighted mean", "-",
         "Is the book deeper or thinner than usual?", "订单簿比平时更厚还是更薄？", "liquidity",
     ),
     Feature(
@@ -77,8 +91,8 @@ BOOK_FEATURES = (
 )  # fmt: skip
 
 
-@njit(cache=True)
-def side_value(prices_e8, qtys, n):
+@compiled
+def side_value(prices_e8: np.ndarray, qtys: np.ndarray, n: int) -> float:
     """Return the quote value of the first `n` levels of one side."""
     value = 0.0
     for level in range(n):
@@ -86,38 +100,46 @@ def side_value(prices_e8, qtys, n):
     return value
 
 
-@njit(cache=True)
-def mean_size(bid_qtys, ask_qtys, n):
+@compiled
+def mean_size(bid_qtys: np.ndarray, ask_qtys: np.ndarray, n: int) -> float:
     total = 0.0
     for level in range(n):
         total += 0.5 * (bid_qtys[level] + ask_qtys[level])
     return total / max(n, 1)
 
 
-@njit(cache=True)
-def hold_averages(book, factors):
+@compiled
+def hold_averages(book: Record, factors: Factors) -> None:
     for depth in range(N_DEPTHS):
         book.average_size[depth] = held_average(book.average_size[depth], book.size[depth], factors[S60])
     book.average_bid_depth = held_average(book.average_bid_depth, book.bid_depth, factors[S300])
     book.average_ask_depth = held_average(book.average_ask_depth, book.ask_depth, factors[S300])
 
 
-@njit(cache=True)
-def mark_short(book, depth, ts_ns):
+@compiled
+def mark_short(book: Record, depth: int, ts_ns: int) -> None:
     book.was_short[depth] = 1
     book.short_ns[depth] = ts_ns
 
 
-@njit(cache=True)
-def book_step(book, ts_ns, bids_e8, bid_qtys, asks_e8, ask_qtys, n_bid, n_ask, factors):
+@compiled
+def book_step(
+    book: Record,
+    ts_ns: int,
+    bids_e8: np.ndarray,
+    bid_qtys: np.ndarray,
+    asks_e8: np.ndarray,
+    ask_qtys: np.ndarray,
+    n_bid: int,
+    n_ask: int,
+    factors: Factors,
+) -> None:
     """Take one book in (best first, up to ten levels a side); `factors` decay from the book before it."""
     decay_table(book.flow, factors)
     hold_averages(book, factors)
     n_levels = min(n_bid, n_ask, N_BOOK_LEVELS)
     if book.has_previous:
-        depth_flow_step(
-            book, bids_e8, bid_qtys, asks_e8, ask_qtys, min(n_levels, book.n_bid, book.n_ask)
-        )
+        depth_flow_step(book, bids_e8, bid_qtys, asks_e8, ask_qtys, min(n_levels, book.n_bid, book.n_ask))
     if n_levels < 5:
         mark_short(book, LEVELS_5, ts_ns)
     if n_levels < 10:
@@ -129,8 +151,16 @@ def book_step(book, ts_ns, bids_e8, bid_qtys, asks_e8, ask_qtys, n_bid, n_ask, f
     book.ask_depth = side_value(asks_e8, ask_qtys, book.n_ask)
 
 
-@njit(cache=True)
-def keep_levels(book, bids_e8, bid_qtys, asks_e8, ask_qtys, n_bid, n_ask):
+@compiled
+def keep_levels(
+    book: Record,
+    bids_e8: np.ndarray,
+    bid_qtys: np.ndarray,
+    asks_e8: np.ndarray,
+    ask_qtys: np.ndarray,
+    n_bid: int,
+    n_ask: int,
+) -> None:
     book.has_previous = 1
     book.n_bid = min(n_bid, N_BOOK_LEVELS)
     book.n_ask = min(n_ask, N_BOOK_LEVELS)
@@ -142,8 +172,8 @@ def keep_levels(book, bids_e8, bid_qtys, asks_e8, ask_qtys, n_bid, n_ask):
         book.ask_qtys[level] = ask_qtys[level]
 
 
-@njit(cache=True)
-def depth_imbalance(bid_qtys, ask_qtys, n):
+@compiled
+def depth_imbalance(bid_qtys: np.ndarray, ask_qtys: np.ndarray, n: int) -> float:
     """Return the rank-weighted imbalance of the first `n` levels, -1..1."""
     difference = 0.0
     total = 0.0
@@ -154,8 +184,8 @@ def depth_imbalance(bid_qtys, ask_qtys, n):
     return share(difference, total)
 
 
-@njit(cache=True)
-def side_slope(prices_e8, qtys, n, mid):
+@compiled
+def side_slope(prices_e8: np.ndarray, qtys: np.ndarray, n: int, mid: float) -> float:
     """Return the slope through the origin of cumulated size on distance from the mid."""
     cumulated = 0.0
     moment = 0.0
@@ -168,8 +198,8 @@ def side_slope(prices_e8, qtys, n, mid):
     return share(moment, square)
 
 
-@njit(cache=True)
-def deep_mid(book, n):
+@compiled
+def deep_mid(book: Record, n: int) -> float:
     """Return the mid of ten levels: each side's mean price weighted by the other side's size."""
     bid_size = 0.0
     ask_size = 0.0
@@ -181,8 +211,8 @@ def deep_mid(book, n):
     return share(bid_size * ask_price + ask_size * bid_price, bid_size + ask_size)
 
 
-@njit(cache=True)
-def write_book_shape(book, factors, seen_factors, out, at):
+@compiled
+def write_book_shape(book: Record, factors: Factors, seen_factors: Factors, out: np.ndarray, at: int) -> None:
     n = min(book.n_bid, book.n_ask)
     if n >= 5:
         out[at] = depth_imbalance(book.bid_qtys, book.ask_qtys, 5)

@@ -8,7 +8,6 @@ the symbol altogether, so that an outage never looks like a move.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from marketdata.features.book_shape import BOOK_FEATURES, N_BOOK_LEVELS, book_dtype, book_step, write_book_shape
 from marketdata.features.liquidity import (
@@ -29,7 +28,14 @@ from marketdata.features.order_flow import (
     write_touch_flow,
 )
 from marketdata.features.registry import Feature, feature_set_hash
-from marketdata.features.touch import PRICE_UNIT, TOUCH_FEATURES, average_touch_depth, touch_dtype, touch_step, write_touch
+from marketdata.features.touch import (
+    PRICE_UNIT,
+    TOUCH_FEATURES,
+    average_touch_depth,
+    touch_dtype,
+    touch_step,
+    write_touch,
+)
 from marketdata.features.trade_flow import (
     TRADE_FEATURES,
     VWAP_FEATURES,
@@ -39,7 +45,25 @@ from marketdata.features.trade_flow import (
     write_vwap,
 )
 from marketdata.features.volatility import PRICE_FEATURES, price_step, prices_dtype, write_prices
-from marketdata.features.windows import S60, blank, decay_factors, window_seconds
+from marketdata.features.windows import S60, blank, compiled, decay_factors, window_seconds
+
+__all__ = [
+    "FEATURES",
+    "FEATURE_NAMES",
+    "FEATURE_SET_HASH",
+    "N_BOOK_LEVELS",
+    "N_FEATURES",
+    "STALE_NS",
+    "WARMUP_NS",
+    "FeatureState",
+    "grow",
+    "new_feature_state",
+    "on_book",
+    "on_book_reset",
+    "on_quote",
+    "on_trade",
+    "write_vector",
+]
 
 WARMUP_NS = 20_000_000_000
 STALE_NS = 5_000_000_000
@@ -119,8 +143,8 @@ def grow(state: FeatureState, capacity: int) -> FeatureState:
     return larger
 
 
-@njit(cache=True)
-def forget(state, i):
+@compiled
+def forget(state: FeatureState, i: int) -> None:
     """Empty all memory of one symbol."""
     state.clock[i] = _CLOCK[0]
     state.touch[i] = _TOUCH[0]
@@ -131,8 +155,8 @@ def forget(state, i):
     state.impact[i] = _IMPACT[0]
 
 
-@njit(cache=True)
-def wake(state, i, ts_ns):
+@compiled
+def wake(state: FeatureState, i: int, ts_ns: int) -> None:
     """Note that an event came; forget the symbol first if a reset was followed by a long silence."""
     clock = state.clock[i]
     if clock.interrupted and ts_ns - clock.last_ns > STALE_NS:
@@ -144,8 +168,8 @@ def wake(state, i, ts_ns):
     clock.last_ns = ts_ns
 
 
-@njit(cache=True)
-def on_quote(state, i, ts_ns, bid_e8, bid_qty, ask_e8, ask_qty):
+@compiled
+def on_quote(state: FeatureState, i: int, ts_ns: int, bid_e8: int, bid_qty: float, ask_e8: int, ask_qty: float) -> None:
     """Take in a best quote that changed or was confirmed."""
     wake(state, i, ts_ns)
     clock = state.clock[i]
@@ -162,8 +186,18 @@ def on_quote(state, i, ts_ns, bid_e8, bid_qty, ask_e8, ask_qty):
     impact_on_mid(state.impact[i], ts_ns, touch.mid)
 
 
-@njit(cache=True)
-def on_book(state, i, ts_ns, bids_e8, bid_qtys, asks_e8, ask_qtys, n_bid, n_ask):
+@compiled
+def on_book(
+    state: FeatureState,
+    i: int,
+    ts_ns: int,
+    bids_e8: np.ndarray,
+    bid_qtys: np.ndarray,
+    asks_e8: np.ndarray,
+    ask_qtys: np.ndarray,
+    n_bid: int,
+    n_ask: int,
+) -> None:
     """Take in the ten best levels a side after a depth update, best first."""
     wake(state, i, ts_ns)
     clock = state.clock[i]
@@ -177,8 +211,8 @@ def on_book(state, i, ts_ns, bids_e8, bid_qtys, asks_e8, ask_qtys, n_bid, n_ask)
     book_step(state.book[i], ts_ns, bids_e8, bid_qtys, asks_e8, ask_qtys, n_bid, n_ask, factors)
 
 
-@njit(cache=True)
-def on_trade(state, i, ts_ns, price_e8, qty, side):
+@compiled
+def on_trade(state: FeatureState, i: int, ts_ns: int, price_e8: int, qty: float, side: int) -> None:
     """Take in a trade; side +1 when the taker bought, -1 when the taker sold."""
     wake(state, i, ts_ns)
     clock = state.clock[i]
@@ -193,16 +227,16 @@ def on_trade(state, i, ts_ns, price_e8, qty, side):
     impact_on_trade(state.impact[i], ts_ns, price * qty, side)
 
 
-@njit(cache=True)
-def on_book_reset(state, i, ts_ns):
+@compiled
+def on_book_reset(state: FeatureState, i: int, ts_ns: int) -> None:
     """The book became stale or was rebuilt: increments must not span this moment, the book warms up anew."""
     state.clock[i].interrupted = 1
     state.clock[i].has_book = 0
     state.touch[i].has_previous = 0
 
 
-@njit(cache=True)
-def write_vector(state, i, ts_ns, out):
+@compiled
+def write_vector(state: FeatureState, i: int, ts_ns: int, out: np.ndarray) -> None:
     """Write the features of symbol `i` as of `ts_ns` into out[0:N_FEATURES]; NaN where cold or stale. Reads only."""
     for column in range(N_FEATURES):
         out[column] = np.nan
@@ -225,8 +259,8 @@ def write_vector(state, i, ts_ns, out):
         write_turnover(state.trades[i], state.book[i], trade_factors, seconds, out, AT_TURNOVER)
 
 
-@njit(cache=True)
-def write_quote_features(state, i, ts_ns, out):
+@compiled
+def write_quote_features(state: FeatureState, i: int, ts_ns: int, out: np.ndarray) -> None:
     clock = state.clock[i]
     touch = state.touch[i]
     factors = decay_factors(ts_ns - clock.quote_ns)
@@ -237,8 +271,8 @@ def write_quote_features(state, i, ts_ns, out):
     write_prices(state.prices[i], ts_ns, out, AT_PRICES)
 
 
-@njit(cache=True)
-def write_book_features(state, i, ts_ns, out):
+@compiled
+def write_book_features(state: FeatureState, i: int, ts_ns: int, out: np.ndarray) -> None:
     clock = state.clock[i]
     book = state.book[i]
     factors = decay_factors(ts_ns - clock.book_ns)

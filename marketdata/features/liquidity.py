@@ -3,11 +3,10 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from marketdata.features.registry import Feature
 from marketdata.features.trade_flow import BUY, volume
-from marketdata.features.windows import LN_2, S5, S60, S300, decay_factors, log_ratio, share
+from marketdata.features.windows import LN_2, S5, S60, Factors, Record, compiled, share
 
 NS_PER_S = 1_000_000_000
 N_MOMENTS = 7
@@ -29,7 +28,10 @@ impact_dtype = np.dtype(
     align=True,
 )
 
-_SECONDS = "clock seconds with trades weigh 2^(-age/300 s); x signed notional, y mid move in bps"
+_SECONDS = (
+    "clock seconds with trades, once closed by a later event, weigh 2^(-age/300 s); "
+    "x signed notional, y mid move in bps"
+)
 IMPACT_FEATURES = (
     Feature(
         "kyle_lambda_300s", "bps", "half-life 300 s",
@@ -48,19 +50,21 @@ TURNOVER_FEATURES = (
         "How often a minute's trading would eat the visible book.", "一分钟的成交额相当于几倍的可见挂单。", "liquidity",
     ),
     Feature(
-        "ask_pressure_5s", "log ratio", "half-life 5 s", "ln(1e-6 + decayed taker buy notional / quote value of 10 asks)", "-",
-        "How much of the visible asks the latest buying would eat.", "最近的买入相当于可见卖单的多大部分。", "liquidity",
+        "ask_pressure_5s", "log ratio", "half-life 5 s",
+        "ln(1e-6 + decayed taker buy notional / quote value of 10 asks)", "-",
+        "How much of the visible asks the latest buying would eat.",
+        "最近的买入相当于可见卖单的多大部分。", "liquidity",
     ),
 )  # fmt: skip
 
 
-@njit(cache=True)
-def second_decay(seconds):
-    return math.exp(seconds * (-LN_2 / 300.0))
+@compiled
+def second_decay(elapsed_s: int) -> float:
+    return math.exp(elapsed_s * (-LN_2 / 300.0))
 
 
-@njit(cache=True)
-def add_second(moments, x, y, notional, factor):
+@compiled
+def add_second(moments: np.ndarray, x: float, y: float, notional: float, factor: float) -> None:
     """Add one closed second to the moments, after decaying them by `factor`."""
     for m in range(N_MOMENTS):
         moments[m] *= factor
@@ -73,8 +77,8 @@ def add_second(moments, x, y, notional, factor):
     moments[RATIO] += abs(y) / notional
 
 
-@njit(cache=True)
-def roll_impact(impact, ts_ns):
+@compiled
+def roll_impact(impact: Record, ts_ns: int) -> None:
     """Close the open second when time has left it."""
     second = ts_ns // NS_PER_S
     if second == impact.second:
@@ -91,22 +95,22 @@ def roll_impact(impact, ts_ns):
     impact.notional = 0.0
 
 
-@njit(cache=True)
-def impact_on_mid(impact, ts_ns, mid):
+@compiled
+def impact_on_mid(impact: Record, ts_ns: int, mid: float) -> None:
     roll_impact(impact, ts_ns)
     impact.mid = mid
 
 
-@njit(cache=True)
-def impact_on_trade(impact, ts_ns, notional, side):
+@compiled
+def impact_on_trade(impact: Record, ts_ns: int, notional: float, side: int) -> None:
     roll_impact(impact, ts_ns)
     impact.trades += 1
     impact.signed += side * notional
     impact.notional += notional
 
 
-@njit(cache=True)
-def ols_slope(count, x, y, xx, xy):
+@compiled
+def ols_slope(count: float, x: float, y: float, xx: float, xy: float) -> float:
     """Return the least-squares slope with intercept, from sums; 0 when x does not vary."""
     spread = count * xx - x * x
     if spread <= DEGENERATE * count * xx:
@@ -114,8 +118,8 @@ def ols_slope(count, x, y, xx, xy):
     return (count * xy - x * y) / spread
 
 
-@njit(cache=True)
-def write_impact(impact, out, at):
+@compiled
+def write_impact(impact: Record, out: np.ndarray, at: int) -> None:
     """Write from the closed seconds. Slope and ratio are free of the decay since then: it cancels."""
     m = impact.moments
     mean_notional = share(m[SIZE], m[COUNT])
@@ -123,8 +127,8 @@ def write_impact(impact, out, at):
     out[at + 1] = share(m[RATIO], m[COUNT]) * mean_notional
 
 
-@njit(cache=True)
-def write_turnover(flow, book, factors, seconds, out, at):
+@compiled
+def write_turnover(flow: Record, book: Record, factors: Factors, seconds: Factors, out: np.ndarray, at: int) -> None:
     sums = flow.sums
     depth = book.bid_depth + book.ask_depth
     out[at] = math.log(1e-6 + share(60.0 * volume(sums, S60) * factors[S60] / seconds[S60], depth))

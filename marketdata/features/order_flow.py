@@ -1,10 +1,23 @@
 """Pressure in the queues: who is joining and who is leaving the bids and asks."""
 
 import numpy as np
-from numba import njit
 
 from marketdata.features.registry import Feature
-from marketdata.features.windows import HALF_LIVES_S, N_HALF_LIVES, S1, S5, S15, S60, add_to_row, decay_sums, share
+from marketdata.features.windows import (
+    HALF_LIVES_S,
+    LN_2,
+    N_HALF_LIVES,
+    S1,
+    S5,
+    S15,
+    S60,
+    Factors,
+    Record,
+    add_to_row,
+    compiled,
+    decay_sums,
+    share,
+)
 
 LEVELS_5, LEVELS_10 = 0, 1
 N_DEPTHS = 2
@@ -57,10 +70,17 @@ DEPTH_FLOW_FEATURES = (
 )
 
 
-@njit(cache=True)
+@compiled
 def order_flow_increment(
-    last_bid, last_bid_qty, last_ask, last_ask_qty, bid, bid_qty, ask, ask_qty
-):  # fmt: skip
+    last_bid: int,
+    last_bid_qty: float,
+    last_ask: int,
+    last_ask_qty: float,
+    bid: int,
+    bid_qty: float,
+    ask: int,
+    ask_qty: float,
+) -> float:
     """Return e_n of one level: base units, positive when buyers press.
 
     Parameters
@@ -84,8 +104,10 @@ def order_flow_increment(
     return e
 
 
-@njit(cache=True)
-def touch_flow_step(flow, touch, bid_e8, bid_qty, ask_e8, ask_qty, factors):
+@compiled
+def touch_flow_step(
+    flow: Record, touch: Record, bid_e8: int, bid_qty: float, ask_e8: int, ask_qty: float, factors: Factors
+) -> None:
     """Take one best quote in, before `touch_step` overwrites the quote that it is compared with."""
     decay_sums(flow.sums, factors)
     if touch.has_previous:
@@ -96,8 +118,10 @@ def touch_flow_step(flow, touch, bid_e8, bid_qty, ask_e8, ask_qty, factors):
             flow.sums[k] += e
 
 
-@njit(cache=True)
-def depth_flow_step(book, bids_e8, bid_qtys, asks_e8, ask_qtys, n_levels):
+@compiled
+def depth_flow_step(
+    book: Record, bids_e8: np.ndarray, bid_qtys: np.ndarray, asks_e8: np.ndarray, ask_qtys: np.ndarray, n_levels: int
+) -> None:
     """Take one book in, before `book_step` overwrites the levels that it is compared with."""
     e = 0.0
     for level in range(n_levels):
@@ -111,19 +135,21 @@ def depth_flow_step(book, bids_e8, bid_qtys, asks_e8, ask_qtys, n_levels):
         add_to_row(book.flow, LEVELS_10, e)
 
 
-@njit(cache=True)
-def write_touch_flow(flow, average_depth, factors, out, at):
+@compiled
+def write_touch_flow(flow: Record, average_depth: float, factors: Factors, out: np.ndarray, at: int) -> None:
     ofi_5 = share(flow.sums[S5] * factors[S5], average_depth)
     ofi_60 = share(flow.sums[S60] * factors[S60], average_depth)
     out[at] = share(flow.sums[S1] * factors[S1], average_depth)
     out[at + 1] = ofi_5
     out[at + 2] = share(flow.sums[S15] * factors[S15], average_depth)
     out[at + 3] = ofi_60
-    out[at + 4] = np.log(2.0) * (ofi_5 / 5.0 - ofi_60 / 60.0)
+    out[at + 4] = LN_2 * (ofi_5 / 5.0 - ofi_60 / 60.0)
 
 
-@njit(cache=True)
-def write_depth_flow(book, ts_ns, factors, seen_factors, out, at):
+@compiled
+def write_depth_flow(
+    book: Record, ts_ns: int, factors: Factors, seen_factors: Factors, out: np.ndarray, at: int
+) -> None:
     for depth in range(N_DEPTHS):
         levels = 5.0 if depth == LEVELS_5 else 10.0
         size = (book.average_size[depth] * factors[S60] + book.size[depth] * (1.0 - factors[S60])) / (

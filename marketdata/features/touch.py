@@ -1,10 +1,9 @@
 """The best bid and ask: spread, queue imbalance, microprice, and their slow averages."""
 
 import numpy as np
-from numba import njit
 
 from marketdata.features.registry import Feature
-from marketdata.features.windows import S60, S300, held_average, log_ratio, share
+from marketdata.features.windows import S60, S300, Factors, Record, compiled, held_average, log_ratio, share
 
 PRICE_UNIT = 1e-8
 
@@ -45,8 +44,8 @@ TOUCH_FEATURES = (
 )  # fmt: skip
 
 
-@njit(cache=True)
-def touch_step(touch, bid_e8, bid_qty, ask_e8, ask_qty, factors):
+@compiled
+def touch_step(touch: Record, bid_e8: int, bid_qty: float, ask_e8: int, ask_qty: float, factors: Factors) -> None:
     """Take one best quote in; `factors` decay from the quote before it."""
     touch.average_spread_bps = held_average(touch.average_spread_bps, touch.spread_bps, factors[S300])
     touch.average_depth = held_average(touch.average_depth, touch.depth, factors[S60])
@@ -59,14 +58,14 @@ def touch_step(touch, bid_e8, bid_qty, ask_e8, ask_qty, factors):
     touch.has_previous = 1
 
 
-@njit(cache=True)
-def average_touch_depth(touch, factors, seen):
+@compiled
+def average_touch_depth(touch: Record, factors: Factors, seen: float) -> float:
     """Return the time-weighted mean size of the two best queues; `seen` is 1 - 2^(-seen/60 s)."""
     return held_average(touch.average_depth, touch.depth, factors[S60]) / seen
 
 
-@njit(cache=True)
-def write_touch(touch, factors, seen_factors, out, at):
+@compiled
+def write_touch(touch: Record, factors: Factors, seen_factors: Factors, out: np.ndarray, at: int) -> None:
     average_spread = held_average(touch.average_spread_bps, touch.spread_bps, factors[S300])
     imbalance = share(touch.bid_qty - touch.ask_qty, touch.bid_qty + touch.ask_qty)
     out[at] = touch.spread_bps

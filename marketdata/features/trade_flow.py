@@ -3,12 +3,10 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from marketdata.features.registry import Feature
 from marketdata.features.windows import (
     FLOOR,
-    LN_2,
     N_HALF_LIVES,
     S1,
     S5,
@@ -17,7 +15,10 @@ from marketdata.features.windows import (
     S300,
     S1800,
     TINY,
+    Factors,
+    Record,
     add_to_row,
+    compiled,
     decay_table,
     log_ratio,
     share,
@@ -72,7 +73,8 @@ def _surge_feature(name: str, what: str, en: str, zh: str, fast: int, slow: int)
     return Feature(
         f"{name}_{fast}s_{slow}s", "log ratio", f"half-life {fast} s vs {slow} s",
         f"ln rate of {what} at {fast} s / rate at {slow} s, softened by {FLOOR} of the slow rate",
-        "Kamps & Kleinberg 2018", f"{en}, last {fast} s against {slow} s.", f"{zh}：最近{fast}秒与{slow}秒相比。", "trade_flow",
+        "Kamps & Kleinberg 2018", f"{en}, last {fast} s against {slow} s.",
+        f"{zh}：最近{fast}秒与{slow}秒相比。", "trade_flow",
     )  # fmt: skip
 
 
@@ -95,31 +97,36 @@ TRADE_FEATURES = (
     _surge_feature("buy_surge", "taker buy notional", "Value bought by takers", "主动买入额", 60, 1800),
     Feature(
         "large_print_share_60s", "0..1", "half-life 60 s",
-        f"notional of trades above {LARGE_PRINT:g} mean trades (300 s, before the trade) / notional", "-",
+        f"notional of trades above {LARGE_PRINT:g} mean trades (300 s, before the trade)"
+        f" / (notional + {PRIOR_TRADES} * mean trade)", "-",
         "How much of the traded value came in very large trades.", "成交额中大单所占的比例。", "trade_flow",
     ),
     Feature(
         "large_print_imbalance_60s", "-1..1", "half-life 60 s",
-        f"signed notional of trades above {LARGE_PRINT:g} mean trades (300 s, before the trade) / notional", "-",
+        f"signed notional of trades above {LARGE_PRINT:g} mean trades (300 s, before the trade)"
+        f" / (notional + {PRIOR_TRADES} * mean trade)", "-",
         "Do the very large trades buy or sell?", "大单是买入还是卖出？", "trade_flow",
     ),
     Feature(
         "rush_intensity_15s", "ln rush orders per s", "half-life 15 s",
-        f"ln({FLOOR} + decayed rush orders per second); rush order = 2 or more same-side fills in a row, each within 1 ms"
-        " (receive time) of the one before", "La Morgia et al. 2020",
-        "How often someone buys or sells in a hurry through several orders.", "有人急于吃掉多笔挂单的频率。", "trade_flow",
+        f"ln({FLOOR} + decayed rush orders per second); rush order = 2 or more same-side fills in a row,"
+        " each within 1 ms (receive time) of the one before", "La Morgia et al. 2020",
+        "How often someone buys or sells in a hurry through several orders.",
+        "有人急于吃掉多笔挂单的频率。", "trade_flow",
     ),
     Feature(
-        "rush_imbalance_15s", "-1..1", "half-life 15 s", "signed notional of rush orders / notional",
+        "rush_imbalance_15s", "-1..1", "half-life 15 s",
+        f"signed notional of rush orders / (notional + {PRIOR_TRADES} * mean trade of 300 s)",
         "La Morgia et al. 2020", "Do the hurried orders buy or sell?", "急单是买入还是卖出？", "trade_flow",
     ),
     Feature(
-        "trade_size_surge_15s_300s", "log ratio", "half-life 15 s vs 300 s", "ln mean trade notional at 15 s / at 300 s", "-",
+        "trade_size_surge_15s_300s", "log ratio", "half-life 15 s vs 300 s",
+        f"ln mean trade notional at 15 s ({PRIOR_TRADES} slow mean trades added) / at 300 s", "-",
         "Are trades bigger than usual?", "单笔成交是否比平时大？", "trade_flow",
     ),
     Feature(
         "vpin", "0..1", f"{VPIN_BUCKETS} equal-volume buckets of about {VPIN_BUCKET_S:g} s",
-        "sum |B - S| / sum (B + S) over the last full buckets and the open one; true taker sides, trades split at borders",
+        "sum |B - S| / sum (B + S) over the full buckets and the open one; true taker sides, trades split at borders",
         "Easley, Lopez de Prado & O'Hara 2012", "How one-sided recent trading was, whichever side.",
         "最近的成交有多偏向某一方（不论买卖）。", "trade_flow",
     ),
@@ -142,24 +149,26 @@ VWAP_FEATURES = (
 )  # fmt: skip
 
 
-@njit(cache=True)
-def volume(sums, k):
+@compiled
+def volume(sums: np.ndarray, k: int) -> float:
     return sums[BUY, k] + sums[SELL, k]
 
 
-@njit(cache=True)
-def add_signed(sums, row, signed_row, notional, side):
+@compiled
+def add_signed(sums: np.ndarray, row: int, signed_row: int, notional: float, side: int) -> None:
     add_to_row(sums, row, notional)
     add_to_row(sums, signed_row, side * notional)
 
 
-@njit(cache=True)
-def trade_flow_step(flow, ts_ns, price, qty, side, factors, seconds):
+@compiled
+def trade_flow_step(
+    flow: Record, ts_ns: int, price: float, qty: float, side: int, factors: Factors, seconds: Factors
+) -> None:
     """Take one trade in; `factors` decay from the trade before it, `seconds` are the windows seen so far."""
     sums = flow.sums
     decay_table(sums, factors)
     notional = price * qty
-    is_large = sums[COUNT, S300] > 0.0 and notional * sums[COUNT, S300] > LARGE_PRINT * volume(sums, S300)
+    is_large = sums[COUNT, S300] > TINY and notional * sums[COUNT, S300] > LARGE_PRINT * volume(sums, S300)
     add_to_row(sums, COUNT, 1.0)
     add_to_row(sums, BUY if side > 0 else SELL, notional)
     add_to_row(sums, QTY, qty)
@@ -169,8 +178,8 @@ def trade_flow_step(flow, ts_ns, price, qty, side, factors, seconds):
     vpin_step(flow, notional, side, VPIN_BUCKET_S * volume(sums, S300) / seconds[S300])
 
 
-@njit(cache=True)
-def rush_step(flow, ts_ns, notional, side):
+@compiled
+def rush_step(flow: Record, ts_ns: int, notional: float, side: int) -> None:
     """Count a run of fast same-side fills once, when its second fill comes, and its notional from the first fill on."""
     goes_on = flow.run_fills > 0 and side == flow.run_side and ts_ns - flow.run_ns <= RUSH_NS
     flow.run_fills = flow.run_fills + 1 if goes_on else 1
@@ -184,8 +193,8 @@ def rush_step(flow, ts_ns, notional, side):
     flow.run_notional = notional
 
 
-@njit(cache=True)
-def vpin_step(flow, notional, side, next_size):
+@compiled
+def vpin_step(flow: Record, notional: float, side: int, next_size: float) -> None:
     """Pour one trade into the equal-volume buckets, splitting it at their borders.
 
     A bucket keeps the size it was opened with; `next_size` is the size of buckets opened now.
@@ -211,8 +220,8 @@ def vpin_step(flow, notional, side, next_size):
         flow.bucket_sell = left % next_size
 
 
-@njit(cache=True)
-def close_bucket(flow, next_size):
+@compiled
+def close_bucket(flow: Record, next_size: float) -> None:
     slot = flow.buckets_filled % VPIN_BUCKETS
     flow.bucket_gaps[slot] = abs(flow.bucket_buy - flow.bucket_sell)
     flow.bucket_volumes[slot] = flow.bucket_buy + flow.bucket_sell
@@ -222,8 +231,8 @@ def close_bucket(flow, next_size):
     flow.bucket_sell = 0.0
 
 
-@njit(cache=True)
-def vpin(flow):
+@compiled
+def vpin(flow: Record) -> float:
     gaps = abs(flow.bucket_buy - flow.bucket_sell)
     volumes = flow.bucket_buy + flow.bucket_sell
     for slot in range(min(flow.buckets_filled, VPIN_BUCKETS)):
@@ -232,39 +241,39 @@ def vpin(flow):
     return share(gaps, volumes)
 
 
-@njit(cache=True)
-def imbalance(sums, k, factors, prior):
-    buy = sums[BUY, k] * factors[k]
-    sell = sums[SELL, k] * factors[k]
-    return share(buy - sell, buy + sell + prior)
+@compiled
+def part_of_volume(part: float, sums: np.ndarray, k: int, factors: Factors, prior: float) -> float:
+    """Return a notional (as of the last trade) as a part of the window's notional, fading when the window empties."""
+    return share(part * factors[k], volume(sums, k) * factors[k] + prior)
 
 
-@njit(cache=True)
-def rate(sums, row, k, factors, seconds):
+@compiled
+def rate(sums: np.ndarray, row: int, k: int, factors: Factors, seconds: Factors) -> float:
     return sums[row, k] * factors[k] / seconds[k]
 
 
-@njit(cache=True)
-def volume_rate(sums, k, factors, seconds):
+@compiled
+def volume_rate(sums: np.ndarray, k: int, factors: Factors, seconds: Factors) -> float:
     return volume(sums, k) * factors[k] / seconds[k]
 
 
-@njit(cache=True)
-def rate_surge(sums, row, fast, slow, factors, seconds):
+@compiled
+def rate_surge(sums: np.ndarray, row: int, fast: int, slow: int, factors: Factors, seconds: Factors) -> float:
     return log_ratio(rate(sums, row, fast, factors, seconds), rate(sums, row, slow, factors, seconds))
 
 
-@njit(cache=True)
-def volume_surge(sums, fast, slow, factors, seconds):
+@compiled
+def volume_surge(sums: np.ndarray, fast: int, slow: int, factors: Factors, seconds: Factors) -> float:
     return log_ratio(volume_rate(sums, fast, factors, seconds), volume_rate(sums, slow, factors, seconds))
 
 
-@njit(cache=True)
-def write_trade_flow(flow, age_ns, factors, seconds, out, at):
+@compiled
+def write_trade_flow(flow: Record, age_ns: int, factors: Factors, seconds: Factors, out: np.ndarray, at: int) -> None:
     sums = flow.sums
-    prior = PRIOR_TRADES * share(volume(sums, S300), sums[COUNT, S300])
+    mean_trade = share(volume(sums, S300), sums[COUNT, S300])
+    prior = PRIOR_TRADES * mean_trade
     for j, k in enumerate((S1, S5, S15, S60)):
-        out[at + j] = imbalance(sums, k, factors, prior)
+        out[at + j] = part_of_volume(sums[BUY, k] - sums[SELL, k], sums, k, factors, prior)
         out[at + 4 + j] = math.log(FLOOR + rate(sums, COUNT, k, factors, seconds))
     out[at + 8] = rate_surge(sums, COUNT, S5, S60, factors, seconds)
     out[at + 9] = rate_surge(sums, COUNT, S5, S300, factors, seconds)
@@ -274,18 +283,18 @@ def write_trade_flow(flow, age_ns, factors, seconds, out, at):
     out[at + 13] = volume_surge(sums, S60, S1800, factors, seconds)
     out[at + 14] = rate_surge(sums, BUY, S5, S300, factors, seconds)
     out[at + 15] = rate_surge(sums, BUY, S60, S1800, factors, seconds)
-    out[at + 16] = share(sums[LARGE, S60], volume(sums, S60))
-    out[at + 17] = share(sums[LARGE_SIGNED, S60], volume(sums, S60))
+    out[at + 16] = part_of_volume(sums[LARGE, S60], sums, S60, factors, prior)
+    out[at + 17] = part_of_volume(sums[LARGE_SIGNED, S60], sums, S60, factors, prior)
     out[at + 18] = math.log(FLOOR + rate(sums, RUSH, S15, factors, seconds))
-    out[at + 19] = share(sums[RUSH_SIGNED, S15], volume(sums, S15))
-    mean_fast = share(volume(sums, S15), sums[COUNT, S15])
-    out[at + 20] = log_ratio(mean_fast, share(volume(sums, S300), sums[COUNT, S300])) if mean_fast > 0.0 else 0.0
+    out[at + 19] = part_of_volume(sums[RUSH_SIGNED, S15], sums, S15, factors, prior)
+    fast_volume = volume(sums, S15) * factors[S15] + prior
+    out[at + 20] = log_ratio(fast_volume / (sums[COUNT, S15] * factors[S15] + PRIOR_TRADES), mean_trade)
     out[at + 21] = vpin(flow)
     out[at + 22] = min(age_ns * 1e-9, MAX_TRADE_AGE_S)
 
 
-@njit(cache=True)
-def write_vwap(flow, mid, out, at):
+@compiled
+def write_vwap(flow: Record, mid: float, out: np.ndarray, at: int) -> None:
     for j, k in enumerate((S60, S300)):
         value = volume(flow.sums, k)
         out[at + j] = 1e4 * (mid * flow.sums[QTY, k] / value - 1.0) if value > TINY else 0.0

@@ -3,10 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from marketdata.features.registry import Feature
-from marketdata.features.windows import FLOOR, ring_fill
+from marketdata.features.windows import FLOOR, Record, compiled, ring_fill
 
 NS_PER_S = 1_000_000_000
 QUARTER_NS = NS_PER_S // 4
@@ -80,7 +79,8 @@ PRICE_FEATURES = (
         "Where the price stands between the low and high of 60 s.", "价格在最近60秒高低点之间的位置。", "price",
     ),
     Feature(
-        "range_position_300s", "0..1", "300 s", "(mid - low) / (high - low) over 60 clock 5 s buckets, 0.5 when flat", "-",
+        "range_position_300s", "0..1", "300 s",
+        "(mid - low) / (high - low) over 60 clock 5 s buckets, 0.5 when flat", "-",
         "Where the price stands between the low and high of 5 minutes.", "价格在最近5分钟高低点之间的位置。", "price",
     ),
     Feature(
@@ -94,24 +94,24 @@ PRICE_FEATURES = (
 )  # fmt: skip
 
 
-@njit(cache=True)
-def start_prices(prices, ts_ns, mid):
+@compiled
+def start_prices(prices: Record, ts_ns: int, mid: float) -> None:
     prices.has_mid = 1
     prices.first_ns = ts_ns
     prices.first_log = math.log(mid)
     open_extremes(prices, ts_ns // SECOND_NS, ts_ns // FIVE_NS, mid)
 
 
-@njit(cache=True)
-def open_extremes(prices, second, five, mid):
+@compiled
+def open_extremes(prices: Record, second: int, five: int, mid: float) -> None:
     ring_fill(prices.second_highs, second, second, mid)
     ring_fill(prices.second_lows, second, second, mid)
     ring_fill(prices.five_highs, five, five, mid)
     ring_fill(prices.five_lows, five, five, mid)
 
 
-@njit(cache=True)
-def roll_prices(prices, ts_ns):
+@compiled
+def roll_prices(prices: Record, ts_ns: int) -> None:
     """Close the buckets that ended since the last mid; a bucket without a quote holds the mid before it."""
     quarter = ts_ns // QUARTER_NS
     last_quarter = prices.last_ns // QUARTER_NS
@@ -128,8 +128,8 @@ def roll_prices(prices, ts_ns):
     ring_fill(prices.five_lows, last_five + 1, five, prices.mid)
 
 
-@njit(cache=True)
-def price_step(prices, ts_ns, mid):
+@compiled
+def price_step(prices: Record, ts_ns: int, mid: float) -> None:
     if not prices.has_mid:
         start_prices(prices, ts_ns, mid)
     else:
@@ -144,8 +144,8 @@ def price_step(prices, ts_ns, mid):
     prices.five_lows[five] = min(prices.five_lows[five], mid)
 
 
-@njit(cache=True)
-def log_at_end_of(logs, bucket, bucket_ns, prices, log_mid):
+@compiled
+def log_at_end_of(logs: np.ndarray, bucket: int, bucket_ns: int, prices: Record, log_mid: float) -> float:
     """Return ln mid as known at the end of a bucket: the first mid before the ring began, the last one after it."""
     if bucket >= prices.last_ns // bucket_ns:
         return log_mid
@@ -154,34 +154,34 @@ def log_at_end_of(logs, bucket, bucket_ns, prices, log_mid):
     return logs[bucket % logs.shape[0]]
 
 
-@njit(cache=True)
-def log_return(prices, ts_ns, seconds, log_mid):
-    bucket = (ts_ns - seconds * NS_PER_S) // QUARTER_NS - 1
+@compiled
+def log_return(prices: Record, ts_ns: int, span_s: int, log_mid: float) -> float:
+    bucket = (ts_ns - span_s * NS_PER_S) // QUARTER_NS - 1
     return log_mid - log_at_end_of(prices.quarter_logs, bucket, QUARTER_NS, prices, log_mid)
 
 
-@njit(cache=True)
-def mean_square(total, n, bucket, bucket_ns, first_ns):
+@compiled
+def mean_square(total: float, n: int, bucket: int, bucket_ns: int, first_ns: int) -> float:
     """Return the variance per second of `n` buckets, or of those since the first mid if they are fewer."""
     seen = min(n, bucket - first_ns // bucket_ns + 1)
     return total / (seen * (bucket_ns // NS_PER_S))
 
 
-@njit(cache=True)
-def log_volatility(variance):
+@compiled
+def log_volatility(variance: float) -> float:
     return math.log(FLOOR + 1e4 * math.sqrt(variance))
 
 
-@njit(cache=True)
-def jump_share(realised, bipower_sum, n):
+@compiled
+def jump_share(realised: float, bipower_sum: float, n: int) -> float:
     """Return max(0, 1 - BV/RV) of `n` returns; `bipower_sum` is the plain sum of |r_i||r_(i-1)|."""
     if realised <= 0.0 or n < 2:
         return 0.0
     return max(0.0, 1.0 - 0.5 * math.pi * n / (n - 1.0) * bipower_sum / realised)
 
 
-@njit(cache=True)
-def write_seconds(prices, ts_ns, log_mid, out, at):
+@compiled
+def write_seconds(prices: Record, ts_ns: int, log_mid: float, out: np.ndarray, at: int) -> None:
     """Write what needs the last 60 one-second returns, newest first in one pass."""
     now = ts_ns // SECOND_NS
     total = up = bipower = newer = 0.0
@@ -206,8 +206,8 @@ def write_seconds(prices, ts_ns, log_mid, out, at):
     out[at + 6] = up / total if total > 0.0 else 0.5
 
 
-@njit(cache=True)
-def slow_variance(prices, ts_ns, log_mid):
+@compiled
+def slow_variance(prices: Record, ts_ns: int, log_mid: float) -> float:
     """Return the variance per second of the last 60 five-second returns."""
     now = ts_ns // FIVE_NS
     total = 0.0
@@ -220,8 +220,8 @@ def slow_variance(prices, ts_ns, log_mid):
     return mean_square(total, 60, now, FIVE_NS, prices.first_ns)
 
 
-@njit(cache=True)
-def extremes(highs, lows, prices, ts_ns, bucket_ns):
+@compiled
+def extremes(highs: np.ndarray, lows: np.ndarray, prices: Record, ts_ns: int, bucket_ns: int) -> tuple[float, float]:
     """Return the highest and lowest mid of the last 60 clock buckets, the open one included."""
     newest = min(ts_ns // bucket_ns, prices.last_ns // bucket_ns)
     oldest = max(ts_ns // bucket_ns - 59, prices.first_ns // bucket_ns)
@@ -232,13 +232,13 @@ def extremes(highs, lows, prices, ts_ns, bucket_ns):
     return high, low
 
 
-@njit(cache=True)
-def range_position(mid, high, low):
+@compiled
+def range_position(mid: float, high: float, low: float) -> float:
     return (mid - low) / (high - low) if high > low else 0.5
 
 
-@njit(cache=True)
-def write_prices(prices, ts_ns, out, at):
+@compiled
+def write_prices(prices: Record, ts_ns: int, out: np.ndarray, at: int) -> None:
     log_mid = math.log(prices.mid)
     for j, seconds in enumerate((1, 5, 15, 60)):
         out[at + j] = 1e4 * log_return(prices, ts_ns, seconds, log_mid)

@@ -5,6 +5,7 @@ decayed once more when it is read, so asking changes nothing and asking late giv
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -19,9 +20,17 @@ FLOOR = 0.01
 """Part of the slow value mixed into a log ratio: an empty fast window reads ln(0.01/1.01), not minus infinity."""
 TINY = 1e-250
 
+Record = Any
+"""One row of a structured state array: compiled code reads and writes its fields in place."""
+Factors = tuple[float, float, float, float, float, float]
+"""One number per half-life."""
 
-@njit(cache=True)
-def decay_factors(dt_ns):
+compiled = njit(cache=True, error_model="numpy")
+"""How every step is compiled. A division by zero gives inf, as in C, never an exception in the middle of a block."""
+
+
+@compiled
+def decay_factors(dt_ns: int) -> Factors:
     """Return 2^(-dt/h) for the six half-lives.
 
     Only the slowest costs an `exp`; the others are powers of it (1800 = 6 x 300 = ... ), good to 1e-12.
@@ -39,8 +48,8 @@ def decay_factors(dt_ns):
     return f1, f5, f15, f60, f300, f1800
 
 
-@njit(cache=True)
-def window_seconds(elapsed_ns):
+@compiled
+def window_seconds(elapsed_ns: int) -> Factors:
     """Return, per half-life, the weight that a decayed sum gives to the `elapsed_ns` seen so far, in seconds.
 
     A decayed sum divided by it is a rate per second without a start-up bias.
@@ -56,29 +65,29 @@ def window_seconds(elapsed_ns):
     )
 
 
-@njit(cache=True)
-def decay_sums(sums, factors):
+@compiled
+def decay_sums(sums: np.ndarray, factors: Factors) -> None:
     """Decay one row of six sums (one per half-life) in place."""
     for k in range(N_HALF_LIVES):
         sums[k] *= factors[k]
 
 
-@njit(cache=True)
-def decay_table(table, factors):
+@compiled
+def decay_table(table: np.ndarray, factors: Factors) -> None:
     """Decay a table of sums, shape (series, half-life), in place."""
     for row in range(table.shape[0]):
         for k in range(N_HALF_LIVES):
             table[row, k] *= factors[k]
 
 
-@njit(cache=True)
-def add_to_row(table, row, value):
+@compiled
+def add_to_row(table: np.ndarray, row: int, value: float) -> None:
     for k in range(N_HALF_LIVES):
         table[row, k] += value
 
 
-@njit(cache=True)
-def held_average(average, held, factor):
+@compiled
+def held_average(average: float, held: float, factor: float) -> float:
     """Return the time-weighted decayed average after the value `held` stood for a time that decays by `factor`.
 
     It starts from 0, so a reader divides it by 1 - 2^(-seen/h).
@@ -86,27 +95,27 @@ def held_average(average, held, factor):
     return average * factor + held * (1.0 - factor)
 
 
-@njit(cache=True)
-def log_ratio(fast, slow):
+@compiled
+def log_ratio(fast: float, slow: float) -> float:
     """Return ln(fast/slow) softened at the low end; 0 when the slow value knows nothing."""
     if slow < TINY:
         return 0.0
     return math.log((fast + FLOOR * slow) / (slow * (1.0 + FLOOR)))
 
 
-@njit(cache=True)
-def share(part, whole):
+@compiled
+def share(part: float, whole: float) -> float:
     return part / whole if whole > TINY else 0.0
 
 
-@njit(cache=True)
-def ring_fill(ring, first, last, value):
+@compiled
+def ring_fill(ring: np.ndarray, first: int, last: int, value: float) -> None:
     """Write `value` into the buckets first..last (bucket numbers, not slots); a long hole costs one lap at most."""
     size = ring.shape[0]
     for bucket in range(max(first, last - size + 1), last + 1):
         ring[bucket % size] = value
 
 
-def blank(dtype):
+def blank(dtype: np.dtype) -> np.ndarray:
     """One empty row: all zeros means "nothing seen yet" in every state of this package."""
     return np.zeros(1, dtype)
