@@ -181,14 +181,16 @@ def walk_slippage_bps(book: BookState, i: int, side: int, notional_quote: float)
     mid = 0.5 * (best + best_price(book, i, 1 - side) / PRICE_SCALE)
     left = notional_quote
     base = 0.0
+    lost = 0.0  # quote units paid beyond the best price
     for j in range(n - 1, -1, -1):
         price = abs(book.key[i, side, j]) / PRICE_SCALE
-        value = price * book.qty[i, side, j]
-        if value >= left:
-            base += left / price
-            return abs(notional_quote / base - best) / mid * BPS
-        left -= value
-        base += book.qty[i, side, j]
+        qty = book.qty[i, side, j]
+        taken = left / price if price * qty >= left else qty
+        base += taken
+        lost += taken * abs(price - best)
+        left -= taken * price
+        if taken < qty or left <= 0.0:
+            return lost / base / mid * BPS
     return np.nan
 
 

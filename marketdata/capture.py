@@ -107,5 +107,38 @@ def _open(path: Path) -> IO[bytes]:
     if magic.startswith(GZIP_MAGIC):
         return gzip.open(path, "rb")  # type: ignore[return-value]
     if magic == ZSTD_MAGIC:
-        return zstandard.open(path, "rb", dctx=zstandard.ZstdDecompressor())
+        return _ZstdReader(path.open("rb"))  # type: ignore[return-value]
     return path.open("rb")
+
+
+class _ZstdReader:
+    """Read zstd frames one after the other; unlike the library's own reader it notices a frame that was cut off."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._packed = b""
+
+    def read(self, size: int) -> bytes:
+        """Return some bytes, none at the end; `EOFError` where a frame ends too early."""
+        while True:
+            if not self._packed:
+                self._packed = self._stream.read(max(size // 4, 1 << 16))
+                if not self._packed:
+                    if self._frame is not None:
+                        raise EOFError("the last zstd frame is not complete")
+                    return b""
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            data = self._frame.decompress(self._packed)
+            self._packed = b""
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+            if data:
+                return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stream.close()

@@ -63,8 +63,7 @@ context_dtype = np.dtype(
         ("last_price_e8", "i8"),
         ("synced", "u1"),
         ("warm", "u1"),
-    ],
-    align=True,
+    ]
 )
 
 

@@ -126,3 +126,35 @@ def base_asset(symbol: str) -> str:
 @register.filter
 def quote_asset(symbol: str) -> str:
     return "USDT" if symbol.endswith("USDT") and symbol != "USDT" else ""
+
+
+@register.filter
+def as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None
+
+
+class CostBar(NamedTuple):
+    """One part of the costs as a stretch of the bar."""
+
+    key: str
+    name: Any
+    bps: float
+    start: str
+    width: str
+
+
+COST_NAMES = {"fees_bps": _("fees"), "spread_bps": _("spread"), "slippage_bps": _("slippage")}
+
+
+@register.simple_tag
+def cost_bars(signal: dict[str, Any]) -> list[CostBar]:
+    parts = {key: value for key in COST_NAMES if formats.is_number(value := signal["cost_parts"].get(key))}
+    whole, start, bars = sum(parts.values()), 0.0, []
+    for key, bps in parts.items():
+        width = share_of(bps, whole)
+        bars.append(CostBar(key.removesuffix("_bps"), COST_NAMES[key], bps, share_of(start, whole), width))
+        start += bps
+    return bars
