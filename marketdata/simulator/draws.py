@@ -9,6 +9,8 @@ import math
 import numpy as np
 from numba import njit
 
+from marketdata.simulator.state import State
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -17,7 +19,7 @@ _UNIT = 1.0 / 9007199254740992.0  # 2**-53
 
 
 @njit(cache=True)
-def uniform(state):
+def uniform(state: State) -> float:
     """Return a number in [0, 1) and move `state.rng` on."""
     word = state.rng + _GOLDEN
     state.rng = word
@@ -28,12 +30,12 @@ def uniform(state):
 
 
 @njit(cache=True)
-def exponential(state):
+def exponential(state: State) -> float:
     return -math.log(1.0 - uniform(state))
 
 
 @njit(cache=True)
-def normal(state):
+def normal(state: State) -> float:
     """Sum of twelve uniforms: close to a normal, cut at 6 sigma, and free of platform-dependent functions."""
     total = -6.0
     for _ in range(12):
@@ -42,6 +44,6 @@ def normal(state):
 
 
 @njit(cache=True)
-def lognormal(state, sigma):
+def lognormal(state: State, sigma: float) -> float:
     """Median 1."""
     return math.exp(sigma * normal(state))

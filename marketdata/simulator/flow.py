@@ -6,6 +6,7 @@ planted. The book follows it only through orders, so prices, trades and depth al
 
 import math
 
+import numpy as np
 from numba import njit
 
 from marketdata.simulator.draws import exponential, lognormal, normal, uniform
@@ -18,7 +19,7 @@ from marketdata.simulator.reports import (
     report_mark_price,
     report_touch,
 )
-from marketdata.simulator.state import STEP_NS
+from marketdata.simulator.state import STEP_NS, Books, Outbox, State, Traits
 from marketdata.simulator.surges import SELLOFF, flow_effect, price_effect_bps
 
 STEP_S = STEP_NS / 1e9
@@ -40,7 +41,17 @@ RETIRE = 0.42
 
 
 @njit(cache=True)
-def run_symbol(traits, state, books, box, row, episodes, market_bps, first_step, until_ns):
+def run_symbol(
+    traits: Traits,
+    state: State,
+    books: Books,
+    box: Outbox,
+    row: int,
+    episodes: np.ndarray,
+    market_bps: np.ndarray,
+    first_step: int,
+    until_ns: int,
+) -> bool:
     """Live on until `until_ns` (included). Returns False when the outbox is full and must be emptied first."""
     while True:
         step_ns = traits.start_ns + state.step * STEP_NS
@@ -64,7 +75,17 @@ def run_symbol(traits, state, books, box, row, episodes, market_bps, first_step,
 
 
 @njit(cache=True)
-def run_market(traits, states, books, box, episodes, market_bps, first_step, until_ns, first_row):
+def run_market(
+    traits: np.ndarray,
+    states: np.ndarray,
+    books: Books,
+    box: Outbox,
+    episodes: np.ndarray,
+    market_bps: np.ndarray,
+    first_step: int,
+    until_ns: int,
+    first_row: int,
+) -> int:
     """All symbols from `first_row` on; returns the row that stopped for want of room, or the number of rows."""
     for row in range(first_row, len(states)):
         if not run_symbol(traits[row], states[row], books, box, row, episodes, market_bps, first_step, until_ns):
@@ -73,7 +94,16 @@ def run_market(traits, states, books, box, episodes, market_bps, first_step, unt
 
 
 @njit(cache=True)
-def _step(traits, state, books, box, row, episodes, market_bps, now_ns):
+def _step(
+    traits: Traits,
+    state: State,
+    books: Books,
+    box: Outbox,
+    row: int,
+    episodes: np.ndarray,
+    market_bps: float,
+    now_ns: int,
+) -> None:
     """The tenth of a second is over: tell the world, then let values and moods move."""
     report_depth(traits, state, books, box, row, now_ns)
     if traits.futures and state.step % STEPS_PER_S == 0:
@@ -84,7 +114,7 @@ def _step(traits, state, books, box, row, episodes, market_bps, now_ns):
 
 
 @njit(cache=True)
-def _move_moods(traits, state):
+def _move_moods(traits: Traits, state: State) -> None:
     root = math.sqrt(STEP_S)
     state.fast_bps += -state.fast_bps * STEP_S / FAST_RETURN_S + traits.volatility * root * normal(state)
     state.slow_bps += -state.slow_bps * STEP_S / SLOW_RETURN_S + SLOW_VOLATILITY * traits.volatility * root * normal(
@@ -97,7 +127,7 @@ def _move_moods(traits, state):
 
 
 @njit(cache=True)
-def _follow_episodes(traits, state, episodes, market_bps, now_ns):
+def _follow_episodes(traits: Traits, state: State, episodes: np.ndarray, market_bps: float, now_ns: int) -> None:
     episode = episodes[state.episode]
     if now_ns >= episode.end_ns:
         state.slow_bps += episode.gain_bps * episode.kept
@@ -120,24 +150,26 @@ def _follow_episodes(traits, state, episodes, market_bps, now_ns):
 
 
 @njit(cache=True)
-def _chase_up(traits, state):
+def _chase_up(traits: Traits, state: State) -> float:
     gap_bps = (state.fair - state.best_ask) * traits.tick_bps
-    return min(MAX_CHASE_PER_S, max(0.0, gap_bps * CHASE_PER_BP_S))
+    return float(min(MAX_CHASE_PER_S, max(0.0, gap_bps * CHASE_PER_BP_S)))
 
 
 @njit(cache=True)
-def _chase_down(traits, state):
+def _chase_down(traits: Traits, state: State) -> float:
     gap_bps = (state.best_bid - state.fair) * traits.tick_bps
-    return min(MAX_CHASE_PER_S, max(0.0, gap_bps * CHASE_PER_BP_S))
+    return float(min(MAX_CHASE_PER_S, max(0.0, gap_bps * CHASE_PER_BP_S)))
 
 
 @njit(cache=True)
-def _total_rate(traits, state):
-    return state.quote_rate + state.buy_rate + state.sell_rate + _chase_up(traits, state) + _chase_down(traits, state)
+def _total_rate(traits: Traits, state: State) -> float:
+    return float(
+        state.quote_rate + state.buy_rate + state.sell_rate + _chase_up(traits, state) + _chase_down(traits, state)
+    )
 
 
 @njit(cache=True)
-def _agent_turn(traits, state, books, box, row, now_ns):
+def _agent_turn(traits: Traits, state: State, books: Books, box: Outbox, row: int, now_ns: int) -> None:
     draw = uniform(state) * _total_rate(traits, state) - state.quote_rate
     if draw < 0.0:
         if not is_full(state):
@@ -151,7 +183,9 @@ def _agent_turn(traits, state, books, box, row, now_ns):
 
 
 @njit(cache=True)
-def _take(traits, state, books, box, row, side, chasing, now_ns):
+def _take(
+    traits: Traits, state: State, books: Books, box: Outbox, row: int, side: int, chasing: bool, now_ns: int
+) -> None:
     """A market order. A chaser knows the fair value and takes what is cheaper; others give up 15 bps beyond the touch.
 
     What the others take moves the fair value for a while.
@@ -168,7 +202,9 @@ def _take(traits, state, books, box, row, side, chasing, now_ns):
 
 
 @njit(cache=True)
-def _sweep(traits, state, books, box, row, side, lots, limit, now_ns):
+def _sweep(
+    traits: Traits, state: State, books: Books, box: Outbox, row: int, side: int, lots: int, limit: int, now_ns: int
+) -> int:
     """Match a taker's `lots` against resting levels up to `limit`; returns the lots filled."""
     left = lots
     for _ in range(MAX_SWEEP_LEVELS):
@@ -185,7 +221,7 @@ def _sweep(traits, state, books, box, row, side, lots, limit, now_ns):
 
 
 @njit(cache=True)
-def _maker_turn(traits, state, books, row, now_ns):
+def _maker_turn(traits: Traits, state: State, books: Books, row: int, now_ns: int) -> None:
     """A maker looks after one level of one side: withdraws a stale quote, or visits a level near or far."""
     side = 1 if uniform(state) < 0.5 else -1  # +1: a bid
     best = state.best_bid if side > 0 else state.best_ask
@@ -203,23 +239,23 @@ def _maker_turn(traits, state, books, row, now_ns):
 
 
 @njit(cache=True)
-def _visit_distance(traits, state):
+def _visit_distance(traits: Traits, state: State) -> float:
     """Ticks behind the reservation price: mostly at the touch, sometimes far."""
     draw = uniform(state)
     if draw < 0.6:
-        return 1.6 * traits.pitch * exponential(state)
+        return float(1.6 * traits.pitch * exponential(state))
     scale_bps = 10.0 if draw < 0.92 else 80.0
-    return min(500.0, scale_bps * exponential(state)) / traits.tick_bps
+    return float(min(500.0, scale_bps * exponential(state)) / traits.tick_bps)
 
 
 @njit(cache=True)
-def _on_pitch(traits, position, side):
+def _on_pitch(traits: Traits, position: float, side: int) -> int:
     steps = position / traits.pitch
-    return int(math.floor(steps) if side > 0 else math.ceil(steps)) * traits.pitch
+    return int(int(math.floor(steps) if side > 0 else math.ceil(steps)) * traits.pitch)
 
 
 @njit(cache=True)
-def _visited_lots(traits, state, books, position, side, distance_bps):
+def _visited_lots(traits: Traits, state: State, books: Books, position: int, side: int, distance_bps: float) -> int:
     resting = side * books.levels[traits.offset + position]
     if resting > 0 and uniform(state) < RETIRE:
         return 0
@@ -228,12 +264,12 @@ def _visited_lots(traits, state, books, position, side, distance_bps):
 
 
 @njit(cache=True)
-def usual_lots(traits, distance_bps):
-    return traits.level_lots * (1.0 + min(3.0, distance_bps / 12.0))
+def usual_lots(traits: Traits, distance_bps: float) -> float:
+    return float(traits.level_lots * (1.0 + min(3.0, distance_bps / 12.0)))
 
 
 @njit(cache=True)
-def fill_book(traits, state, books, row):
+def fill_book(traits: Traits, state: State, books: Books, row: int) -> None:
     """The opening book: every pitch near the price, then ever fewer, out to the ends of the window."""
     state.fair = traits.anchor
     for side in (1, -1):
@@ -250,7 +286,7 @@ def fill_book(traits, state, books, row):
 
 
 @njit(cache=True)
-def _place_silently(traits, state, books, position, lots):
+def _place_silently(traits: Traits, state: State, books: Books, position: int, lots: int) -> None:
     books.levels[traits.offset + position] = lots
     books.sent[traits.offset + position] = lots
     if lots > 0:

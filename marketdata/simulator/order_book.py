@@ -2,14 +2,14 @@
 
 from numba import njit
 
-from marketdata.simulator.state import MAX_DIRTY
+from marketdata.simulator.state import MAX_DIRTY, Books, State, Traits
 
 MARK_BID = 1
 MARK_ASK = 2
 
 
 @njit(cache=True)
-def set_level(traits, state, books, row, position, lots, now_ns):
+def set_level(traits: Traits, state: State, books: Books, row: int, position: int, lots: int, now_ns: int) -> None:
     """Make `lots` rest at `position` (> 0 bid, < 0 ask, 0 nothing) and number the change."""
     where = traits.offset + position
     before = books.levels[where]
@@ -25,7 +25,7 @@ def set_level(traits, state, books, row, position, lots, now_ns):
 
 
 @njit(cache=True)
-def _mark(state, books, row, position, where, before, lots):
+def _mark(state: State, books: Books, row: int, position: int, where: int, before: int, lots: int) -> None:
     if books.marks[where] == 0:
         books.dirty[row, state.n_dirty] = position
         state.n_dirty += 1
@@ -33,7 +33,7 @@ def _mark(state, books, row, position, where, before, lots):
 
 
 @njit(cache=True)
-def _find_best(traits, state, books, position, before, lots):
+def _find_best(traits: Traits, state: State, books: Books, position: int, before: int, lots: int) -> None:
     if lots > 0:
         state.best_bid = max(state.best_bid, position)
     elif lots < 0:
@@ -45,7 +45,7 @@ def _find_best(traits, state, books, position, before, lots):
 
 
 @njit(cache=True)
-def _next_level(traits, books, position, step):
+def _next_level(traits: Traits, books: Books, position: int, step: int) -> int:
     """The far ends of the window are never consumed, so there always is one."""
     position += step
     while books.levels[traits.offset + position] == 0:
@@ -54,6 +54,6 @@ def _next_level(traits, books, position, step):
 
 
 @njit(cache=True)
-def is_full(state):
+def is_full(state: State) -> bool:
     """True when the running diff could not carry another agent's changes."""
-    return state.n_dirty > MAX_DIRTY - 64
+    return bool(state.n_dirty > MAX_DIRTY - 64)

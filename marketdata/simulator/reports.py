@@ -1,9 +1,11 @@
 """What the exchange tells the world after each change of a book: trades, best quotes, diffs, mark prices."""
 
+import numpy as np
 from numba import njit
 
 from marketdata.events import NS_PER_S
 from marketdata.simulator.order_book import MARK_ASK, MARK_BID
+from marketdata.simulator.state import Books, Outbox, State, Traits
 from marketdata.simulator.wire import (
     AGG_TRADE,
     BOOK_TICKER,
@@ -23,7 +25,7 @@ FUNDING_NS = 8 * 3600 * NS_PER_S
 
 
 @njit(cache=True)
-def post(box, row, kind, ts_ns, end):
+def post(box: Outbox, row: int, kind: int, ts_ns: int, end: int) -> None:
     """Close the message that has just been written up to `end`."""
     message = box.used[0]
     box.ts_ns[message] = ts_ns
@@ -35,18 +37,20 @@ def post(box, row, kind, ts_ns, end):
 
 
 @njit(cache=True)
-def has_room(box):
-    return box.used[0] + 256 < len(box.ts_ns) and box.used[1] + 160_000 < len(box.text)
+def has_room(box: Outbox) -> bool:
+    return bool(box.used[0] + 256 < len(box.ts_ns) and box.used[1] + 160_000 < len(box.text))
 
 
 @njit(cache=True)
-def _engine_ms(state, ts_ns):
+def _engine_ms(state: State, ts_ns: int) -> int:
     """Futures stamp the matching engine's time a little before the event's."""
-    return ts_ns // NS_PER_MS - state.update_id % 4
+    return int(ts_ns // NS_PER_MS - state.update_id % 4)
 
 
 @njit(cache=True)
-def note_trade(traits, state, box, row, position, lots, fills, side, ts_ns):
+def note_trade(
+    traits: Traits, state: State, box: Outbox, row: int, position: int, lots: int, fills: int, side: int, ts_ns: int
+) -> None:
     """One taker order's fill at one price joins the open aggTrade, or closes it and opens the next."""
     if state.agg_side != 0 and (state.agg_side != side or state.agg_price != position):
         close_trade(traits, state, box, row, ts_ns)
@@ -58,7 +62,7 @@ def note_trade(traits, state, box, row, position, lots, fills, side, ts_ns):
 
 
 @njit(cache=True)
-def close_trade(traits, state, box, row, ts_ns):
+def close_trade(traits: Traits, state: State, box: Outbox, row: int, ts_ns: int) -> None:
     """Spot does this after each taker order; futures wait up to a tenth of a second for more at the same price."""
     state.agg_id += 1
     event_ms, trade_ms = ts_ns // NS_PER_MS, state.agg_ns // NS_PER_MS
@@ -72,7 +76,7 @@ def close_trade(traits, state, box, row, ts_ns):
 
 
 @njit(cache=True)
-def report_touch(traits, state, books, box, row, ts_ns):
+def report_touch(traits: Traits, state: State, books: Books, box: Outbox, row: int, ts_ns: int) -> None:
     """One bookTicker when the best price or quantity of either side is not what the last one said."""
     bid, ask = state.best_bid, state.best_ask
     bid_lots, ask_lots = books.levels[traits.offset + bid], -books.levels[traits.offset + ask]
@@ -87,7 +91,7 @@ def report_touch(traits, state, books, box, row, ts_ns):
 
 
 @njit(cache=True)
-def report_depth(traits, state, books, box, row, ts_ns):
+def report_depth(traits: Traits, state: State, books: Books, box: Outbox, row: int, ts_ns: int) -> None:
     """One diff with every level touched since the last one; nothing when nothing was touched."""
     if state.first_id == 0:
         return
@@ -106,7 +110,7 @@ def report_depth(traits, state, books, box, row, ts_ns):
 
 
 @njit(cache=True)
-def _sort(positions, count):
+def _sort(positions: np.ndarray, count: int) -> None:
     """Insertion: a diff rarely has more than ten levels."""
     for i in range(1, count):
         position, j = positions[i], i
@@ -117,7 +121,9 @@ def _sort(positions, count):
 
 
 @njit(cache=True)
-def _put_side(traits, state, books, text, at, dirty, mark):
+def _put_side(
+    traits: Traits, state: State, books: Books, text: np.ndarray, at: int, dirty: np.ndarray, mark: int
+) -> int:
     """Upwards, but spot bids downwards, as recorded."""
     begin, downwards = at, mark == MARK_BID and not traits.futures
     for i in range(state.n_dirty):
@@ -133,7 +139,7 @@ def _put_side(traits, state, books, text, at, dirty, mark):
 
 
 @njit(cache=True)
-def _remember_sent(traits, state, books, dirty):
+def _remember_sent(traits: Traits, state: State, books: Books, dirty: np.ndarray) -> None:
     for i in range(state.n_dirty):
         where = traits.offset + dirty[i]
         books.sent[where] = books.levels[where]
@@ -144,7 +150,7 @@ def _remember_sent(traits, state, books, dirty):
 
 
 @njit(cache=True)
-def report_mark_price(traits, state, box, row, ts_ns):
+def report_mark_price(traits: Traits, state: State, box: Outbox, row: int, ts_ns: int) -> None:
     e8 = traits.tick_mantissa
     for _ in range(8 - traits.price_decimals):
         e8 *= 10

@@ -4,7 +4,7 @@
 Prices inside are positions in the symbol's window of ticks; `base_tick` turns a position into ticks.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,10 @@ MAX_DIRTY = 1024
 """Levels that one diff can carry."""
 
 MAX_NAME = 64
+
+Traits: TypeAlias = Any
+State: TypeAlias = Any
+"""One row of the arrays below: compiled code uses its fields as attributes, which numpy's types do not know."""
 
 traits_dtype = np.dtype(
     [

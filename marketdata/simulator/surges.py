@@ -5,7 +5,7 @@ first phase speaks (`strength`) overlaps between surges and bursts, so that no m
 """
 
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -14,6 +14,11 @@ from marketdata.events import NS_PER_S
 
 SURGE, BURST, SELLOFF, SPOOF = 0, 1, 2, 3
 KINDS = ("surge", "burst", "selloff", "spoof")
+
+Episode: TypeAlias = Any
+"""One row of `episode_dtype`, its fields read as attributes by compiled code."""
+
+Effect: TypeAlias = tuple[float, float, float, float, float]
 
 episode_dtype = np.dtype(
     [
@@ -127,29 +132,29 @@ def _decoy(random: Random, start_ns: int) -> np.ndarray:
 
 
 @njit(cache=True)
-def price_effect_bps(episode, now_ns):
+def price_effect_bps(episode: Episode, now_ns: int) -> float:
     """How far the episode has moved the fair value at `now_ns`."""
     if now_ns <= episode.start_ns:
         return 0.0
     if now_ns < episode.ramp_ns:
         share = _share(now_ns, episode.start_ns, episode.ramp_ns)
-        return episode.drift_bps * share * share
+        return float(episode.drift_bps * share * share)
     if now_ns < episode.peak_ns:
         share = _share(now_ns, episode.ramp_ns, episode.peak_ns)
         # slow start, then nearly straight: the first seconds of the ramp can still be bought
         shape = share * share * (3.0 - 2.0 * share) * 0.6 + share * 0.4
-        return episode.drift_bps + (episode.gain_bps - episode.drift_bps) * shape
+        return float(episode.drift_bps + (episode.gain_bps - episode.drift_bps) * shape)
     share = min(1.0, _share(now_ns, episode.peak_ns, episode.end_ns))
-    return episode.gain_bps * (1.0 - (1.0 - episode.kept) * share * (2.0 - share))
+    return float(episode.gain_bps * (1.0 - (1.0 - episode.kept) * share * (2.0 - share)))
 
 
 @njit(cache=True)
-def _share(now_ns, begin_ns, end_ns):
+def _share(now_ns: int, begin_ns: int, end_ns: int) -> float:
     return (now_ns - begin_ns) / (end_ns - begin_ns)
 
 
 @njit(cache=True)
-def flow_effect(episode, now_ns):
+def flow_effect(episode: Episode, now_ns: int) -> Effect:
     """How many times the usual at `now_ns`: takers along the move, takers against it, depth behind it, depth in its
     way, and quoting.
     """
@@ -164,7 +169,7 @@ def flow_effect(episode, now_ns):
 
 
 @njit(cache=True)
-def _build_up(episode, rise):
+def _build_up(episode: Episode, rise: float) -> Effect:
     push = episode.strength * rise
     if episode.kind == SPOOF:
         return 1.0, 1.0, 1.0 + 2.0 * push, 1.0, 1.0 + 0.3 * rise
@@ -172,7 +177,7 @@ def _build_up(episode, rise):
 
 
 @njit(cache=True)
-def _ramp(episode):
+def _ramp(episode: Episode) -> Effect:
     if episode.kind == SPOOF:
         return 0.8, 1.8, 0.6, 1.0, 1.5
     if episode.kind == BURST:

@@ -3,6 +3,8 @@
 import numpy as np
 from numba import njit
 
+from marketdata.simulator.state import Traits
+
 DEPTH, AGG_TRADE, BOOK_TICKER, MARK_PRICE = 0, 1, 2, 3
 STREAM_SUFFIXES = ("@depth@100ms", "@aggTrade", "@bookTicker", "@markPrice@1s")
 
@@ -53,7 +55,7 @@ _TEXT_R = _literal('","r":"')
 
 
 @njit(cache=True)
-def put(text, at, literal):
+def put(text: np.ndarray, at: int, literal: np.ndarray) -> int:
     for byte in literal:
         text[at] = byte
         at += 1
@@ -61,14 +63,14 @@ def put(text, at, literal):
 
 
 @njit(cache=True)
-def put_name(text, at, traits):
+def put_name(text: np.ndarray, at: int, traits: Traits) -> int:
     for i in range(traits.name_length):
         text[at + i] = traits.name[i]
-    return at + traits.name_length
+    return int(at + traits.name_length)
 
 
 @njit(cache=True)
-def put_integer(text, at, value):
+def put_integer(text: np.ndarray, at: int, value: int) -> int:
     digits = 1
     rest = value // 10
     while rest > 0:
@@ -81,7 +83,7 @@ def put_integer(text, at, value):
 
 
 @njit(cache=True)
-def put_decimal(text, at, value, decimals, digits):
+def put_decimal(text: np.ndarray, at: int, value: int, decimals: int, digits: int) -> int:
     """Print `value / 10**decimals` with `digits` decimals (>= `decimals`)."""
     scale = 1
     for _ in range(decimals):
@@ -101,18 +103,18 @@ def put_decimal(text, at, value, decimals, digits):
 
 
 @njit(cache=True)
-def put_price(text, at, traits, position):
+def put_price(text: np.ndarray, at: int, traits: Traits, position: int) -> int:
     value = (traits.base_tick + position) * traits.tick_mantissa
     return put_decimal(text, at, value, traits.price_decimals, traits.price_digits)
 
 
 @njit(cache=True)
-def put_lots(text, at, traits, lots):
+def put_lots(text: np.ndarray, at: int, traits: Traits, lots: int) -> int:
     return put_decimal(text, at, lots * traits.lot_mantissa, traits.lot_decimals, traits.lot_digits)
 
 
 @njit(cache=True)
-def put_level(text, at, traits, position, lots):
+def put_level(text: np.ndarray, at: int, traits: Traits, position: int, lots: int) -> int:
     at = put(text, at, _LEVEL_OPEN)
     at = put_price(text, at, traits, position)
     at = put(text, at, _LEVEL_MIDDLE)
@@ -121,7 +123,16 @@ def put_level(text, at, traits, position, lots):
 
 
 @njit(cache=True)
-def put_depth_head(text, at, traits, event_ms, engine_ms, first_id, last_id, previous_id):
+def put_depth_head(
+    text: np.ndarray,
+    at: int,
+    traits: Traits,
+    event_ms: int,
+    engine_ms: int,
+    first_id: int,
+    last_id: int,
+    previous_id: int,
+) -> int:
     at = put_integer(text, put(text, at, _DEPTH_E), event_ms)
     if traits.futures:
         at = put_integer(text, put(text, at, _COMMA_T), engine_ms)
@@ -134,17 +145,27 @@ def put_depth_head(text, at, traits, event_ms, engine_ms, first_id, last_id, pre
 
 
 @njit(cache=True)
-def put_asks_head(text, at):
+def put_asks_head(text: np.ndarray, at: int) -> int:
     return put(text, at, _ASKS)
 
 
 @njit(cache=True)
-def put_depth_end(text, at):
+def put_depth_end(text: np.ndarray, at: int) -> int:
     return put(text, at, _END_LEVELS)
 
 
 @njit(cache=True)
-def put_agg_trade(text, at, traits, event_ms, trade_ms, ids, position, lots, buyer_is_maker):
+def put_agg_trade(
+    text: np.ndarray,
+    at: int,
+    traits: Traits,
+    event_ms: int,
+    trade_ms: int,
+    ids: tuple[int, int, int],
+    position: int,
+    lots: int,
+    buyer_is_maker: bool,
+) -> int:
     agg_id, first_id, last_id = ids
     at = put_integer(text, put(text, at, _AGG_E), event_ms)
     if traits.futures:
@@ -165,7 +186,18 @@ def put_agg_trade(text, at, traits, event_ms, trade_ms, ids, position, lots, buy
 
 
 @njit(cache=True)
-def put_book_ticker(text, at, traits, event_ms, engine_ms, update_id, bid, bid_lots, ask, ask_lots):
+def put_book_ticker(
+    text: np.ndarray,
+    at: int,
+    traits: Traits,
+    event_ms: int,
+    engine_ms: int,
+    update_id: int,
+    bid: int,
+    bid_lots: int,
+    ask: int,
+    ask_lots: int,
+) -> int:
     at = put_integer(text, put(text, at, _TICKER_USDM if traits.futures else _TICKER_SPOT), update_id)
     at = put_name(text, put(text, at, _COMMA_S), traits)
     at = put_price(text, put(text, at, _NAME_B), traits, bid)
@@ -180,7 +212,17 @@ def put_book_ticker(text, at, traits, event_ms, engine_ms, update_id, bid, bid_l
 
 
 @njit(cache=True)
-def put_mark_price(text, at, traits, event_ms, mark_e8, settle_e8, index_e8, funding_e8, funding_ms):
+def put_mark_price(
+    text: np.ndarray,
+    at: int,
+    traits: Traits,
+    event_ms: int,
+    mark_e8: int,
+    settle_e8: int,
+    index_e8: int,
+    funding_e8: int,
+    funding_ms: int,
+) -> int:
     at = put_integer(text, put(text, at, _MARK_E), event_ms)
     at = put_name(text, put(text, at, _COMMA_S), traits)
     at = put_decimal(text, put(text, at, _NAME_P), mark_e8, 8, 8)
