@@ -149,7 +149,7 @@ class DecisionPolicy:
         size_column : int
             The slippage column of this strategy's position size.
         """
-        p_tp, p_sl = probabilities[:, 0], probabilities[:, 1]
+        p_tp, p_sl = np.where((probabilities >= 0.0) & (probabilities <= 1.0), probabilities, np.nan).T
         parts = self.costs.parts(
             rows.context["spread_bps"], rows.buy_slippage_bps[:, size_column], rows.sell_slippage_bps[:, size_column]
         )
