@@ -151,7 +151,7 @@ VWAP_FEATURES = (
 
 @compiled
 def volume(sums: np.ndarray, k: int) -> float:
-    return sums[BUY, k] + sums[SELL, k]
+    return float(sums[BUY, k] + sums[SELL, k])
 
 
 @compiled
@@ -249,7 +249,7 @@ def part_of_volume(part: float, sums: np.ndarray, k: int, factors: Factors, prio
 
 @compiled
 def rate(sums: np.ndarray, row: int, k: int, factors: Factors, seconds: Factors) -> float:
-    return sums[row, k] * factors[k] / seconds[k]
+    return float(sums[row, k] * factors[k] / seconds[k])
 
 
 @compiled

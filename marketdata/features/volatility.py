@@ -150,8 +150,8 @@ def log_at_end_of(logs: np.ndarray, bucket: int, bucket_ns: int, prices: Record,
     if bucket >= prices.last_ns // bucket_ns:
         return log_mid
     if bucket < prices.first_ns // bucket_ns:
-        return prices.first_log
-    return logs[bucket % logs.shape[0]]
+        return float(prices.first_log)
+    return float(logs[bucket % logs.shape[0]])
 
 
 @compiled
