@@ -36,8 +36,8 @@ CHASE_PER_BP_S = 0.8  # takers drawn by each basis point between touch and fair 
 MAX_CHASE_PER_S = 25.0
 MAX_SWEEP_LEVELS = 40
 STALE_CANCEL = 0.7
-RETIRE = 0.42
-"""Chance that a maker who visits his own level takes it away."""
+RETIRE, RETIRE_FAR = 0.42, 0.2
+"""Chance that a maker who visits his own level takes it away; beyond 15 bps he rarely does."""
 
 
 @njit(cache=True)
@@ -242,9 +242,9 @@ def _maker_turn(traits: Traits, state: State, books: Books, row: int, now_ns: in
 def _visit_distance(traits: Traits, state: State) -> float:
     """Ticks behind the reservation price: mostly at the touch, sometimes far."""
     draw = uniform(state)
-    if draw < 0.6:
+    if draw < 0.55:
         return float(1.6 * traits.pitch * exponential(state))
-    scale_bps = 10.0 if draw < 0.92 else 80.0
+    scale_bps = 12.0 if draw < 0.85 else 100.0
     return float(min(500.0, scale_bps * exponential(state)) / traits.tick_bps)
 
 
@@ -257,7 +257,7 @@ def _on_pitch(traits: Traits, position: float, side: int) -> int:
 @njit(cache=True)
 def _visited_lots(traits: Traits, state: State, books: Books, position: int, side: int, distance_bps: float) -> int:
     resting = side * books.levels[traits.offset + position]
-    if resting > 0 and uniform(state) < RETIRE:
+    if resting > 0 and uniform(state) < (RETIRE if distance_bps < 15.0 else RETIRE_FAR):
         return 0
     usual = usual_lots(traits, distance_bps) * (state.bid_depth if side > 0 else state.ask_depth)
     return max(1, int(usual * lognormal(state, 0.7)))
@@ -282,7 +282,7 @@ def fill_book(traits: Traits, state: State, books: Books, row: int) -> None:
             lots = max(1, int(usual_lots(traits, distance_bps) * lognormal(state, 0.7)))
             if books.levels[traits.offset + position] == 0:
                 _place_silently(traits, state, books, position, side * lots)
-            distance += traits.pitch * max(1.0, distance_bps * distance_bps / 400.0) * (0.5 + uniform(state))
+            distance += traits.pitch * max(1.0, distance_bps / 20.0) * (0.5 + uniform(state))
 
 
 @njit(cache=True)

@@ -106,7 +106,7 @@ class SimulatedMarket:
         count, size = int(box.used[0]), int(box.used[1])
         text = box.text[:size].tobytes()
         starts = box.start[:count].tolist()
-        ends = starts[1:] + [size]
+        ends = [*starts[1:], size][:count]
         streams = self._streams
         box.used[:] = 0
         return [
