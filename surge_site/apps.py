@@ -1,4 +1,4 @@
-"""The site itself as a Django app: system checks and the commands that start and test everything."""
+"""The site itself as a Django app: system checks, the Celery app, the commands that start and test everything."""
 
 from django.apps import AppConfig
 
@@ -8,4 +8,5 @@ class SurgeSiteConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from surge_site import checks  # noqa: F401, PLC0415  registering needs the app registry
+        # here and not above: both need the apps, and Celery must know our app before a view enqueues a task
+        from surge_site import celery, checks  # noqa: F401

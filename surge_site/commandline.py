@@ -1,7 +1,9 @@
 """From the command line to a Django command: --set values, the engines a command needs, plain sentences on failure."""
 
+import argparse
 import contextlib
 import json
+import logging
 import os
 import sys
 
@@ -11,13 +13,14 @@ from surge_site.engines.lease import EngineLease
 
 WITHOUT_ENGINES = {
     "", "check", "collectstatic", "compilemessages", "config_explain", "diffsettings", "exchange", "findstatic",
-    "help", "lint", "lookahead", "makemessages", "makemigrations", "spectacular", "startapp", "test", "up", "version",
+    "help", "lint", "lookahead", "makemessages", "makemigrations", "spectacular", "startapp", "test", "version",
 }  # fmt: skip
-USAGE_ERROR = 2
+USAGE_ERROR, STOPPED_BY_HAND = 2, 130
 
 
 def main(argv: list[str]) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "surge_site.settings")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         argv = _take_settings(argv)
         with _engines_for(argv):
@@ -25,6 +28,9 @@ def main(argv: list[str]) -> int:
     except (ConfigError, EngineError) as error:
         print(error, file=sys.stderr)
         return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return STOPPED_BY_HAND
     return 0
 
 
@@ -46,8 +52,21 @@ def _take_settings(argv: list[str]) -> list[str]:
         if not equals:
             raise ConfigError(["--set wants name=value, for example --set market=usdm."])
         values[name.lower()] = value
+    if rest[1:2] == ["up"]:
+        values.update(_settings_of_up(rest[2:]))
     os.environ[COMMAND_LINE_VARIABLE] = json.dumps(values)
     return rest
+
+
+def _settings_of_up(words: list[str]) -> dict[str, str]:
+    """`up` has words of its own for some settings; they count before Django and the engines start."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--demo", dest="mode", action="store_const", const="demo")
+    parser.add_argument("--production", dest="mode", action="store_const", const="production")
+    parser.add_argument("--market")
+    parser.add_argument("--port")
+    found, _ = parser.parse_known_args(words)
+    return {name: value for name, value in vars(found).items() if value is not None}
 
 
 def _engines_for(argv: list[str]) -> contextlib.AbstractContextManager[object]:
@@ -56,5 +75,4 @@ def _engines_for(argv: list[str]) -> contextlib.AbstractContextManager[object]:
     asks_for_help = command.startswith("-") or "--help" in argv or "-h" in argv
     if asks_for_help or command in WITHOUT_ENGINES or OWN_ENGINES_VARIABLE in os.environ:
         return contextlib.nullcontext()
-    lease = EngineLease(config)
-    return lease if lease.own else contextlib.nullcontext()
+    return EngineLease(config, as_warden=command == "up")

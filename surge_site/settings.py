@@ -66,6 +66,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "surge_site.health.ProbeMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -158,6 +159,7 @@ EVENTSTREAM_REDIS = {
     "password": unquote(_redis.password) if _redis.password else None,
     "ssl": _redis.scheme == "rediss",
 }
+EVENTSTREAM_CHANNELMANAGER_CLASS = "signals.sse.SurgeChannels"
 EVENTSTREAM_STORAGE_CLASS = "django_eventstream.storage.DjangoModelStorage"
 
 # Celery: queues `cpu` (training, backtests) and `io` (the rest)

@@ -24,9 +24,6 @@ MAKERS = {
     "postgres": Maker(PostgresEngine, postgres_system, postgres_wheel),
 }
 
-if not (Path(__file__).parent / "clickhouse_bridge").is_dir():
-    del MAKERS["clickhouse"]
-
 
 def engine_make(name: str, choice: EngineChoice, var_dir: Path, *, durable: bool = True) -> Engine:
     """Return the engine to start, not yet started; raise EngineError with the reason when there is none."""

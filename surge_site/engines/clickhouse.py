@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import importlib.util
+import socket
 import sys
 from pathlib import Path
 
@@ -79,6 +80,7 @@ class ClickhouseEngine(Engine):
         return f"clickhouse://default:{self.password}@{LOOPBACK}:{self.port}/default"
 
     def ping(self) -> None:
+        socket.create_connection((LOOPBACK, self.port), timeout=1).close()  # the driver logs each refusal at length
         client = Client.from_url(f"{self.url}?connect_timeout=3&send_receive_timeout=10")
         try:
             client.execute("SELECT 1")

@@ -42,12 +42,15 @@ class Keeper:
         self._publish()
 
     def run(self, users: FileLock) -> None:
+        threading.Thread(target=self._wait_for_last_user, args=[users], daemon=True).start()
         while not self.stopping.wait(LOOK_EVERY_S):
-            if users.try_exclusive():
-                log.info("The last user has gone: stopping the engines")
-                return
             for engine in self.engines:
                 self._revive(engine)
+
+    def _wait_for_last_user(self, users: FileLock) -> None:
+        users.exclusive()  # granted when no user is left; held to the end, so that newcomers wait
+        log.info("The last user has gone: stopping the engines")
+        self.stopping.set()
 
     def stop(self) -> None:
         self.folder.ready.unlink(missing_ok=True)
@@ -81,8 +84,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(sys.stderr)])
     logging.getLogger().handlers[0].setFormatter(LineFormatter())
     own, users = FileLock(folder.keeper_lock), FileLock(folder.users_lock)
-    if not own.try_exclusive():
-        return 0
+    own.exclusive()  # at once, unless somebody is just looking whether a keeper runs
     folder.failure.unlink(missing_ok=True)
     keeper = None
     try:

@@ -9,10 +9,9 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from surge_site.config import OWN_ENGINES_VARIABLE, PROJECT, EngineChoice, SurgeConfig
-from surge_site.engines.choice import MAKERS
 from surge_site.engines.engine import EngineError
 from surge_site.engines.lock import FileLock
 from surge_site.engines.run_file import RunFolder
@@ -20,6 +19,7 @@ from surge_site.engines.run_file import RunFolder
 log = logging.getLogger("surge.engines")
 SETTING_OF = {"postgres": "database_url", "redis": "redis_url", "clickhouse": "clickhouse_url"}
 START_TIMEOUT_S = 150.0
+STOP_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,13 @@ class EngineFacts:
 
 
 class EngineLease:
-    """While this is open, all engines of the configuration answer; `urls` says where."""
+    """While this is open, all engines of the configuration answer; `facts` says where."""
 
-    def __init__(self, config: SurgeConfig) -> None:
+    current: ClassVar["EngineLease | None"] = None
+
+    def __init__(self, config: SurgeConfig, *, as_warden: bool = False) -> None:
         self.config = config
+        self.as_warden = as_warden  # a keeper even without own engines: it also sweeps up after a killed `up`
         self.folder = RunFolder(config.var_dir)
         self.facts: dict[str, EngineFacts] = {}
         self._users: FileLock | None = None
@@ -44,15 +47,24 @@ class EngineLease:
     def own(self) -> list[str]:
         """The engines we start ourselves: those without a URL, or all when a kind is forced."""
         forced = self.config.engines in (EngineChoice.WHEEL, EngineChoice.SYSTEM)
-        return [n for n, setting in SETTING_OF.items() if n in MAKERS and (forced or not getattr(self.config, setting))]
+        return [name for name, setting in SETTING_OF.items() if forced or not getattr(self.config, setting)]
 
     @property
     def settings(self) -> dict[str, str]:
         return {SETTING_OF[name]: self.facts[name].url for name in self.own}
 
     def open(self) -> None:
-        self._users = FileLock(self.folder.users_lock)
-        self._users.shared()  # waits while a keeper is stopping
+        for name, setting in SETTING_OF.items():
+            if url := getattr(self.config, setting):
+                self.facts[name] = EngineFacts("url", "", url)
+        if self.own or self.as_warden:
+            self._users = FileLock(self.folder.users_lock)
+            self._users.shared()  # waits while a keeper is stopping
+            self.ensure()
+        EngineLease.current = self
+
+    def ensure(self) -> None:
+        """Join the keeper, or start one when there is none (any more)."""
         with FileLock(self.folder.starting_lock):
             found = self._join() or self._start()
         for name, facts in found.items():
@@ -60,9 +72,24 @@ class EngineLease:
         os.environ[OWN_ENGINES_VARIABLE] = json.dumps(self.settings)
 
     def close(self) -> None:
+        """Leave; the last user waits until the engines have stopped."""
         os.environ.pop(OWN_ENGINES_VARIABLE, None)
-        if self._users:
-            self._users.close()
+        EngineLease.current = None
+        if self._users is None:
+            return
+        self._users.close()
+        self._users = None
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while self._is_stopping() and time.monotonic() < deadline:
+            threading.Event().wait(0.02)
+
+    def _is_stopping(self) -> bool:
+        """Does the keeper run without users? It holds their lock alone then, or is about to take it."""
+        users = FileLock(self.folder.users_lock)
+        try:
+            return self.is_kept() and (users.try_exclusive() or not users.try_shared())
+        finally:
+            users.close()
 
     def is_kept(self) -> bool:
         """Is the keeper still there?"""
@@ -82,7 +109,7 @@ class EngineLease:
                 f"Other engines than wanted are running for {self.folder.var_dir} (asked for "
                 f"SURGE_ENGINES={self.config.engines}): stop the other ./surge first, or set SURGE_VAR_DIR."
             )
-        return found
+        return {name: found[name] for name in self.own}
 
     def _fits(self, kind: str) -> bool:
         return self.config.engines in (EngineChoice.AUTO, EngineChoice.URL, kind)

@@ -18,9 +18,15 @@ class FileLock:
     def exclusive(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
+    def try_shared(self) -> bool:
+        return self._try(fcntl.LOCK_SH)
+
     def try_exclusive(self) -> bool:
+        return self._try(fcntl.LOCK_EX)
+
+    def _try(self, kind: int) -> bool:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

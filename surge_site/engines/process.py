@@ -30,6 +30,7 @@ class ChildProcess:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 10.0
     folder: Path | None = None
+    shows_errors: bool = False  # stderr goes to ours: for a child whose progress a person watches
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -42,7 +43,7 @@ class ChildProcess:
                 [*leash, str(os.getpid()), *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=None if self.shows_errors else subprocess.STDOUT,
                 env={**os.environ, **self.environment},
                 cwd=self.folder,
                 start_new_session=True,
