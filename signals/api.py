@@ -31,6 +31,7 @@ from signals.serializers import (
     SignalSerializer,
 )
 from signals.sse import without_nan
+from signals.templatetags.surge import RESULT_NAMES
 
 NS_PER_MINUTE = 60 * 1_000_000_000
 MOST_MARKS = 300
@@ -136,7 +137,7 @@ def signal_mark(signal: Signal) -> SignalMark:
     outcome: Any = getattr(signal, "outcome", None)
     parts = [f"{signal.strategy.tier} {percent_text(signal.p_tp)}", f"{signed_bps_text(signal.utility_bps)} bps"]
     if outcome:
-        parts.append(f"{outcome.get_result_display()} {signed_bps_text(outcome.net_bps)} bps")
+        parts.append(f"{RESULT_NAMES[outcome.result]} {signed_bps_text(outcome.net_bps)} bps")
     return SignalMark(
         signal.decided_ns // 1_000_000, float(signal.price), " · ".join(parts), outcome.result if outcome else None
     )

@@ -29,11 +29,11 @@ class BarriersSerializer(serializers.Serializer):
 
 
 class OutcomeSerializer(serializers.Serializer):
-    result = serializers.ChoiceField(choices=["tp", "sl", "timeout"])
-    return_bps = serializers.FloatField()
-    net_bps = serializers.FloatField(help_text="after all costs")
-    mfe_bps = serializers.FloatField(help_text="best on the way")
-    mae_bps = serializers.FloatField(help_text="worst on the way")
+    result = serializers.ChoiceField(choices=["tp", "sl", "timeout", "unseen"], help_text="unseen: live was down")
+    return_bps = serializers.FloatField(allow_null=True)
+    net_bps = serializers.FloatField(allow_null=True, help_text="after all costs")
+    mfe_bps = serializers.FloatField(allow_null=True, help_text="best on the way")
+    mae_bps = serializers.FloatField(allow_null=True, help_text="worst on the way")
     settled_ns = serializers.CharField()
 
 

@@ -24,6 +24,9 @@ from signals.templatetags.surge import RESULT_NAMES, STATE_NAMES, THEME_COOKIE, 
 
 FEED_LENGTH = 40
 RANGES_MIN = (15, 60, 360)
+BLANK_ROW = {"symbol": "", "state": "live", "reason": None} | dict.fromkeys(
+    ("p", "utility_bps", "price", "spread_bps", "change_60s_bps", "age_ms")
+)
 YEAR_S = 365 * 24 * 3600
 
 
@@ -53,6 +56,7 @@ def board(request: HttpRequest) -> HttpResponse:
         "tally": tally_day(),
         "model_version": champion_get(settings.SURGE_MODE),
         "page": page_settings(request),
+        "blank_row": BLANK_ROW,
     }
     return render(request, "signals/board.html", context)
 
@@ -84,7 +88,7 @@ def tally_day() -> Tally:
     since = timezone.now() - timedelta(days=1)
     counts = signal_list(mode=settings.SURGE_MODE, since=since).aggregate(
         signals=Count("id"),
-        settled=Count("outcome"),
+        settled=Count("outcome", filter=~Q(outcome__result=SignalOutcome.Result.UNSEEN)),
         reached=Count("outcome", filter=Q(outcome__result=SignalOutcome.Result.TAKE_PROFIT)),
         net_bps=Avg("outcome__net_bps"),
     )
@@ -123,10 +127,8 @@ def page_words() -> dict[str, str]:
         "refused": _("Too many live pages open"),
         "signed_out": _("Signed out"),
         "offline": _("You are offline"),
-        "new_signal": _("New signal"),
         "dismiss": _("Dismiss"),
         "toast": _("probability {p}, utility {utility} bps"),
-        "settled": _("{symbol}: {result}, {net} bps after costs"),
         "price": _("Price"),
         "probability": _("Probability"),
         "chart_loading": _("Loading the chart"),

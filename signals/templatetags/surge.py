@@ -30,7 +30,7 @@ GATE_NAMES = {
     "released": pgettext_lazy("gate", "Fell below the release level before"),
     "cooldown": pgettext_lazy("gate", "Not cooling down"),
 }
-RESULT_NAMES = {"tp": _("target reached"), "sl": _("stopped"), "timeout": _("timed out")}
+RESULT_NAMES = {"tp": _("target reached"), "sl": _("stopped"), "timeout": _("timed out"), "unseen": _("not observed")}
 STATE_NAMES = {"live": _("live"), "stale": _("stale"), "warming": _("warming up")}
 MARKET_NAMES = {"spot": _("Spot"), "usdm": _("USD-M futures")}
 

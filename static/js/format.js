@@ -1,0 +1,34 @@
+// Numbers as people read them; signals/formats.py says the same on the server.
+const DASH = "–";
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const grouped = (digits) => new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const formats = new Map([2, 4, 5, 8].map((digits) => [digits, grouped(digits)]));
+
+export function priceText(price) {
+  if (!isNumber(price)) return DASH;
+  const size = Math.abs(price);
+  return formats.get(size >= 100 ? 2 : size >= 1 ? 4 : size >= 0.01 ? 5 : 8).format(price);
+}
+
+export function percentText(share) {
+  return isNumber(share) ? `${(100 * share).toFixed(1)}%` : DASH;
+}
+
+export function bpsText(bps) {
+  return isNumber(bps) ? bps.toFixed(1) : DASH;
+}
+
+export function signedBpsText(bps) {
+  if (!isNumber(bps)) return DASH;
+  const rounded = Math.round(bps * 10) / 10;
+  if (rounded === 0) return "0.0";
+  return `${rounded > 0 ? "+" : ""}${rounded.toFixed(1)}`;
+}
+
+export function ageText(milliseconds) {
+  if (!isNumber(milliseconds)) return DASH;
+  const seconds = Math.max(0, milliseconds / 1000);
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${seconds.toFixed(0)} s`;
+  return seconds < 3600 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(0)} h`;
+}
