@@ -119,21 +119,26 @@ class SignalOutcome(models.Model):
         TAKE_PROFIT = "tp", _("target reached")
         STOP = "sl", _("stopped")
         TIMEOUT = "timeout", _("timed out")
+        UNSEEN = "unseen", _("not observed: live was down")
 
     signal = models.OneToOneField(Signal, on_delete=models.CASCADE, related_name="outcome")
     result = models.CharField(max_length=8, choices=Result.choices)
-    entry_price = models.DecimalField(max_digits=28, decimal_places=8)
+    entry_price = models.DecimalField(max_digits=28, decimal_places=8, null=True)
     settled_ns = models.BigIntegerField()
-    return_bps = models.FloatField(_("return before fees (bps)"))
-    net_bps = models.FloatField(_("return after costs (bps)"))
-    mfe_bps = models.FloatField(_("best on the way (bps)"))
-    mae_bps = models.FloatField(_("worst on the way (bps)"))
+    return_bps = models.FloatField(_("return before fees (bps)"), null=True)
+    net_bps = models.FloatField(_("return after costs (bps)"), null=True)
+    mfe_bps = models.FloatField(_("best on the way (bps)"), null=True)
+    mae_bps = models.FloatField(_("worst on the way (bps)"), null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         verbose_name = _("outcome")
         verbose_name_plural = _("outcomes")
-        constraints = [models.CheckConstraint(condition=Q(mfe_bps__gte=F("mae_bps")), name="outcome_best_above_worst")]
+        constraints = [
+            models.CheckConstraint(condition=Q(mfe_bps__gte=F("mae_bps")), name="outcome_best_above_worst"),
+            models.CheckConstraint(condition=Q(result="unseen") | Q(net_bps__isnull=False), name="outcome_has_its_net"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.get_result_display()} {self.net_bps:+.0f} bps"
+        net = "" if self.net_bps is None else f" {self.net_bps:+.0f} bps"
+        return f"{self.get_result_display()}{net}"

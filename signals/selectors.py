@@ -58,11 +58,6 @@ def signal_list(
     return signals
 
 
-def signal_list_open(*, mode: str, market: str) -> QuerySet[Signal]:
-    """Return signals whose outcome is still unknown."""
-    return Signal.objects.filter(mode=mode, market=market, outcome=None).select_related("strategy")
-
-
 def signal_row(signal: Signal) -> dict[str, Any]:
     """Return a signal as the API, the event stream and the page show it."""
     outcome = getattr(signal, "outcome", None)

@@ -95,3 +95,10 @@ def signal_settle(*, outcome: Outcome) -> SignalOutcome:
         },
     )
     return row
+
+
+def signal_settle_unseen(*, mode: str, market: str, decided_before_ns: int, settled_ns: int) -> int:
+    """Close the signals of an earlier session whose way nobody watched, honestly: without a return."""
+    lost = Signal.objects.filter(mode=mode, market=market, outcome=None, decided_ns__lt=decided_before_ns)
+    rows = [SignalOutcome(signal=signal, result=SignalOutcome.Result.UNSEEN, settled_ns=settled_ns) for signal in lost]
+    return len(SignalOutcome.objects.bulk_create(rows, ignore_conflicts=True))

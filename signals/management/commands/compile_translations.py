@@ -22,7 +22,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             compiled = [
-                path for folder in settings.LOCALE_PATHS for path in compile_folder(Path(folder), force=options["force"])
+                path
+                for folder in settings.LOCALE_PATHS
+                for path in compile_folder(Path(folder), force=options["force"])
             ]
         except TranslationError as error:
             raise CommandError(str(error)) from error

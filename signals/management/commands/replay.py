@@ -168,8 +168,8 @@ def readable(report: dict[str, Any]) -> str:
     ]
     for name, row in report["symbols"].items():
         state = "synced" if row["synced"] else "NOT SYNCED"
-        lines.append(f"  {name:<14} {state:<10} gaps {row['gaps']}  resyncs {row['resyncs']}  {row['best_bid']} / {row['best_ask']}")
+        lines.append(
+            f"  {name:<14} {state:<10} gaps {row['gaps']}  resyncs {row['resyncs']}  {row['best_bid']} / {row['best_ask']}"
+        )
     lines.append(f"decisions sha256 {report['decisions_sha256']}")
     return "\n".join(lines)
-
-

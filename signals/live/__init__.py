@@ -1,0 +1,1 @@
+"""Live: the conductor that joins exchange, recorder, pipeline, ledger and pages."""

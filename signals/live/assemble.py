@@ -1,0 +1,178 @@
+"""Build a live session from the database and the settings: champion, strategies, universe, sockets, stores."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from django.conf import settings
+
+from marketdata.archive import Archive
+from marketdata.binance.rest import InstrumentInfo, RestClient
+from marketdata.binance.stream import StreamPool
+from marketdata.capture import CaptureWriter
+from marketdata.costs import CostModel, fee_schedule
+from marketdata.events import Market
+from marketdata.frames import capture_line
+from marketdata.universe import universe_select
+from modeling.models import ModelVersion
+from modeling.scorer import OnnxScorer
+from modeling.selectors import champion_get
+from signals.decision import Barriers, StrategyParameters
+from signals.live.board import board_reset, board_store
+from signals.live.conductor import LiveSession, LiveStores, disconnect_frame
+from signals.live.inbox import Inbox, ReceiveClock
+from signals.live.ledger import Ledger
+from signals.live.snapshots import SnapshotDesk
+from signals.models import Strategy
+from signals.pipeline import SignalPipeline
+from signals.selectors import redis_client, strategy_list_active
+from signals.services import signal_settle_unseen, strategy_parameters
+from signals.session import Session
+from signals.sse import publish_board
+
+STREAMS = {
+    Market.SPOT: ("depth@100ms", "aggTrade", "bookTicker"),
+    Market.USDM: ("depth@100ms", "aggTrade", "bookTicker", "markPrice@1s"),
+}
+SNAPSHOT_LIMIT = 1000
+FEE_TIER = "VIP0"
+
+
+class NotReady(Exception):
+    """Live cannot start yet; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """What the command line chose."""
+
+    market: Market
+    record: Path | None
+    idle_exit_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the database says a session is to decide with."""
+
+    model: ModelVersion
+    strategies: list[Strategy]
+    parameters: tuple[StrategyParameters, ...]
+
+
+def standing_read() -> Standing:
+    """Read champion and strategies; raise `NotReady` where there is no model."""
+    model = champion_get(settings.SURGE_MODE)
+    if model is None:
+        raise NotReady("There is no trained model yet. Run: ./surge train --dataset simulated")
+    strategies = strategy_list_active()
+    return Standing(model, strategies, strategy_parameters(strategies))
+
+
+def session_build(
+    options: LiveOptions, standing: Standing, instruments: list[InstrumentInfo], rest: RestClient
+) -> LiveSession:
+    """Join the parts of one session. Blocking: reads the model file."""
+    scorer = OnnxScorer.load(Path(settings.SURGE_MODELS_DIR) / standing.model.version)
+    barriers = Barriers(**scorer.card.barriers)
+    pipeline = SignalPipeline(
+        options.market,
+        scorer.score,
+        standing.parameters,
+        barriers,
+        CostModel.taker(fee_schedule(options.market, FEE_TIER)),
+    )
+    clock = ReceiveClock()
+    inbox = Inbox(clock)
+    ledger = Ledger(
+        mode=settings.SURGE_MODE,
+        market=options.market.value,
+        pipeline=pipeline,
+        strategies=standing.strategies,
+        model_version=standing.model,
+        barriers=barriers,
+        feature_order=list(scorer.card.feature_importances),
+    )
+    pool = StreamPool(
+        settings.SURGE_EXCHANGE_STREAM_URL,
+        options.market,
+        [f"{one.symbol.lower()}@{stream}" for one in instruments for stream in STREAMS[options.market]],
+        on_frame=inbox.on_frame,
+        on_disconnect=lambda streams: inbox.add(disconnect_frame(list(streams))),
+        clock_ns=clock.now_ns,
+    )
+
+    async def fetch_depth(symbol: str) -> bytes:
+        return await rest.depth(symbol, SNAPSHOT_LIMIT)
+
+    now_ns = clock.now_ns()
+    return LiveSession(
+        pipeline=pipeline,
+        inbox=inbox,
+        desk=SnapshotDesk(fetch_depth, inbox, pipeline.replay.is_synced),
+        ledger=ledger,
+        stores=stores_open(options.market),
+        recorder=CaptureWriter(options.record) if options.record else None,
+        run_feed=pool.run,
+        head=[
+            capture_line(now_ns, universe_frame(options.market, instruments)),
+            Session(standing.model.version, standing.parameters, FEE_TIER).line(now_ns),
+        ],
+        idle_exit_s=options.idle_exit_s,
+    )
+
+
+async def universe_read(rest: RestClient, market: Market) -> list[InstrumentInfo]:
+    """Ask the exchange which USDT instruments trade; raise `NotReady` where there is none."""
+    chosen = universe_select(await rest.exchange_info(), market)
+    if not chosen.symbols:
+        raise NotReady(f"The exchange at {settings.SURGE_EXCHANGE_REST_URL} lists no tradable USDT symbol.")
+    return list(chosen.symbols)
+
+
+def universe_frame(market: Market, instruments: list[InstrumentInfo]) -> bytes:
+    rows = [
+        {
+            "symbol": one.symbol,
+            "tick_size": str(one.tick_size),
+            "step_size": str(one.step_size),
+            "min_notional": str(one.min_notional),
+        }
+        for one in instruments
+    ]
+    data = {"market": market.value, "symbols": rows}
+    return orjson.dumps({"stream": "!universe", "generated": True, "data": data})
+
+
+def recording_path(market: Market, now: datetime | None = None) -> Path:
+    """Return where the next recording of this mode goes."""
+    stamp = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H-%M-%SZ")
+    return Path(settings.SURGE_CAPTURE_DIR) / f"{settings.SURGE_MODE}_{market.value}_{stamp}.txt.zst"
+
+
+def stores_open(market: Market) -> LiveStores:
+    """Return the stores of a session; each is used by its own thread only."""
+    client = redis_client()
+    archive = Archive(settings.SURGE_CLICKHOUSE_URL)
+    board_reset(client, settings.SURGE_MODE)
+
+    def store_board(rows: list[dict[str, Any]]) -> None:
+        board_store(client, settings.SURGE_MODE, rows, time.time_ns())
+        publish_board(rows)
+
+    def append_scores(columns: dict[str, np.ndarray]) -> None:
+        archive.append_scores(columns, mode=settings.SURGE_MODE, market=market.value)
+
+    return LiveStores(store_board, append_scores)
+
+
+def unseen_close(market: Market) -> int:
+    """Close what an earlier session left open: nobody watched those coins since."""
+    now_ns = time.time_ns()
+    return signal_settle_unseen(
+        mode=settings.SURGE_MODE, market=market.value, decided_before_ns=now_ns, settled_ns=now_ns
+    )
