@@ -225,6 +225,17 @@ def test_a_reset_without_silence_keeps_price_memory() -> None:
     assert vector_of(play(with_reset), at_second(60))[move] == vector_of(play(events), at_second(60))[move]
 
 
+def test_a_quiet_spell_after_a_finished_reset_is_no_outage() -> None:
+    events = [event for event in CALM if event.ts_ns < at_second(60)]
+    waking = next(event for event in events if isinstance(event, Trade))._replace(ts_ns=at_second(61))
+    late = waking._replace(ts_ns=at_second(75))
+    rows = [
+        vector_of(play([*events, *reset, waking, late]), at_second(75)) for reset in ([], [Reset(at_second(60), 0)])
+    ]
+    intensity = fs.FEATURE_NAMES.index("trade_intensity_60s")
+    assert rows[0][intensity] == rows[1][intensity] > 0.0
+
+
 # -- state ------------------------------------------------------------------------------------------------------------
 
 
