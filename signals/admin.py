@@ -56,7 +56,16 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 @admin.register(Strategy)
 class StrategyAdmin(admin.ModelAdmin):
-    list_display = ["name", "tier", "is_active", "p_min", "utility_min_bps", "notional_quote", "cooldown_s", "updated_at"]
+    list_display = [
+        "name",
+        "tier",
+        "is_active",
+        "p_min",
+        "utility_min_bps",
+        "notional_quote",
+        "cooldown_s",
+        "updated_at",
+    ]
     list_filter = ["tier", "is_active"]
     search_fields = ["name"]
     readonly_fields = ["created_at", "updated_at"]

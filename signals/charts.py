@@ -12,6 +12,14 @@ MAX_POINTS = 1_200
 PRICE_TRACE, PROBABILITY_TRACE, SIGNAL_TRACE = 0, 1, 2
 RESULT_COLOURS = {"tp": "var(--up)", "sl": "var(--down)", "timeout": "var(--warning)", None: "var(--accent-text)"}
 
+TIME_FORMATS = [  # digits only, so that no language needs its own names of months
+    {"dtickrange": [None, 60_000], "value": "%H:%M:%S"},
+    {"dtickrange": [60_000, 86_400_000], "value": "%H:%M"},
+    {"dtickrange": [86_400_000, None], "value": "%Y-%m-%d"},
+]
+STRONG = {"color": "var(--text-strong)"}
+SMALL_UP = {"size": 10, "color": "var(--up-text)"}
+
 Figure = dict[str, Any]
 
 
@@ -113,14 +121,18 @@ def _layout(symbol: str, p_min: float | None, labels: ChartLabels) -> Figure:
         "uirevision": symbol,
         "showlegend": False,
         "hovermode": "x unified",
-        "dragmode": "pan",
+        "dragmode": "zoom",
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "var(--text-muted)", "family": "var(--font)", "size": 12},
-        "hoverlabel": {"bgcolor": "var(--card)", "bordercolor": "var(--border)", "font": {"color": "var(--text-strong)"}},
-        "xaxis": _axis(type="date", showgrid=True, anchor="y2", hoverformat="%H:%M:%S UTC"),
-        "yaxis": _axis(side="right", domain=[0.3, 1.0], title={"text": ""}),
+        "hoverlabel": {
+            "bgcolor": "var(--card)",
+            "bordercolor": "var(--border)",
+            "font": {"color": "var(--text-strong)"},
+        },
+        "xaxis": _axis(type="date", anchor="y2", hoverformat="%H:%M:%S UTC", tickformatstops=TIME_FORMATS),
+        "yaxis": _axis(side="right", domain=[0.3, 1.0], exponentformat="none", separatethousands=True, nticks=6),
         "yaxis2": _axis(side="right", domain=[0.0, 0.22], range=[0, 1], tickformat=".0%", nticks=3, fixedrange=True),
         "shapes": [],
         "meta": {"price": labels.price, "probability": labels.probability},
@@ -136,7 +148,11 @@ def _layout(symbol: str, p_min: float | None, labels: ChartLabels) -> Figure:
                 "y0": p_min,
                 "y1": p_min,
                 "line": {"color": "var(--up)", "width": 1, "dash": "dash"},
-                "label": {"text": labels.threshold, "textposition": "start", "font": {"size": 10, "color": "var(--up-text)"}},
+                "label": {
+                    "text": labels.threshold,
+                    "textposition": "start",
+                    "font": {"size": 10, "color": "var(--up-text)"},
+                },
             }
         ]
     return layout

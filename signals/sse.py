@@ -141,8 +141,9 @@ def events(request: HttpRequest) -> HttpResponseBase:
 
 
 def event_request_make(request: HttpRequest) -> EventRequest:
-    """Return what django-eventstream needs, built from the session alone: its own reading of the address is not used."""
+    """Return what django-eventstream needs, from the session alone; its own reading of the address is not used."""
     event_request = EventRequest()
+    event_request.is_next = False  # left out by the library when it is not given the address
     event_request.user = request.user
     event_request.channels = SurgeChannels().get_channels_for_request(request, {})
     event_request.channel_last_ids = last_ids_read(request)

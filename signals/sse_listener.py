@@ -1,8 +1,8 @@
 """django-eventstream made fit to run for months: its Redis listener, its queues and its database connections.
 
-Importing this module replaces three parts of django-eventstream 5.3.4. As shipped, the listener of a process dies at its
-first Redis error or first message that is not JSON, a burst of more than 10 events is dropped without a word, and every
-open page holds one PostgreSQL connection for as long as it stays open.
+Importing this module replaces three parts of django-eventstream 5.3.4. As shipped, the listener of a process dies at
+its first Redis error or first message that is not JSON, a burst of more than 10 events is dropped without a word, and
+every open page holds one PostgreSQL connection for as long as it stays open.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ async def supervise(listener: Any) -> None:
 
 
 def releasing_connections(read: Callable[..., EventResponse]) -> Callable[..., EventResponse]:
-    """Return `read` that gives its database connection back: a page stays open for minutes, the read takes one moment."""
+    """Return `read` that gives its database connection back: a page stays open far longer than a read takes."""
 
     def read_and_release(*arguments: Any, **named: Any) -> EventResponse:
         try:

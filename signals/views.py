@@ -119,24 +119,30 @@ def page_settings(request: HttpRequest) -> dict[str, Any]:
 def page_words() -> dict[str, str]:
     states = {f"state_{state}": str(name) for state, name in STATE_NAMES.items()}
     results = {f"result_{result}": str(name) for result, name in RESULT_NAMES.items()}
-    return states | results | {
-        "live": _("Live"),
-        "data_stale": _("Data stale"),
-        "reconnecting": _("Reconnecting"),
-        "connecting": _("Connecting"),
-        "refused": _("Too many live pages open"),
-        "signed_out": _("Signed out"),
-        "offline": _("You are offline"),
-        "dismiss": _("Dismiss"),
-        "toast": _("probability {p}, utility {utility} bps"),
-        "price": _("Price"),
-        "probability": _("Probability"),
-        "chart_loading": _("Loading the chart"),
-        "chart_empty": _("No scores stored for this coin yet. The chart fills by itself as the live worker scores it."),
-        "chart_error": _("The chart could not be loaded. It is tried again in a few seconds."),
-        "no_match": _("No coin matches. Press Escape to clear the search."),
-        "order_paused": _("Order paused while you point at the table"),
-    }
+    return (
+        states
+        | results
+        | {
+            "live": _("Live"),
+            "data_stale": _("Data stale"),
+            "reconnecting": _("Reconnecting"),
+            "connecting": _("Connecting"),
+            "refused": _("Too many live pages open"),
+            "signed_out": _("Signed out"),
+            "offline": _("You are offline"),
+            "dismiss": _("Dismiss"),
+            "toast": _("probability {p}, utility {utility} bps"),
+            "price": _("Price"),
+            "probability": _("Probability"),
+            "chart_loading": _("Loading the chart"),
+            "chart_empty": _(
+                "No scores stored for this coin yet. The chart fills by itself as the live worker scores it."
+            ),
+            "chart_error": _("The chart could not be loaded. It is tried again in a few seconds."),
+            "no_match": _("No coin matches. Press Escape to clear the search."),
+            "order_paused": _("Order paused while you point at the table"),
+        }
+    )
 
 
 @require_POST

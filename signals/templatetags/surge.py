@@ -30,6 +30,7 @@ GATE_NAMES = {
     "released": pgettext_lazy("gate", "Fell below the release level before"),
     "cooldown": pgettext_lazy("gate", "Not cooling down"),
 }
+YES_OR_NO = {"synced", "warm", "cost_known", "released", "cooldown"}
 RESULT_NAMES = {"tp": _("target reached"), "sl": _("stopped"), "timeout": _("timed out"), "unseen": _("not observed")}
 STATE_NAMES = {"live": _("live"), "stale": _("stale"), "warming": _("warming up")}
 MARKET_NAMES = {"spot": _("Spot"), "usdm": _("USD-M futures")}
@@ -72,6 +73,11 @@ def gate_name(name: str) -> Any:
 
 
 @register.filter
+def is_yes_or_no(gate: str) -> bool:
+    return gate in YES_OR_NO
+
+
+@register.filter
 def result_name(result: str) -> Any:
     return RESULT_NAMES.get(result, result)
 
@@ -111,6 +117,21 @@ def share_of(part: float, whole: float) -> str:
 @register.filter
 def as_share(p: Any) -> str:
     return share_of(p if p is not None and formats.is_number(p) else 0.0, 1.0)
+
+
+@register.filter
+def as_data(value: Any) -> str:
+    """Return a number for a data attribute, the same in every language; empty when there is none."""
+    return repr(float(value)) if value is not None and formats.is_number(value) else ""
+
+
+@register.filter
+def direction(bps: Any, kind: str = "") -> str:
+    """Return the colour class of a change; of a gain, only what is above nothing is coloured."""
+    text = formats.signed_bps_text(bps)
+    if text.startswith("+"):
+        return "up"
+    return "down" if text.startswith("-") and kind != "gain" else ""
 
 
 @register.filter

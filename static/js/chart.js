@@ -89,13 +89,8 @@ export class Chart {
 
   #draw() {
     const { data, layout } = themed(this.#figure, getComputedStyle(document.documentElement));
-    const config = {
-      displaylogo: false,
-      responsive: false,
-      scrollZoom: true,
-      modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]],
-      toImageButtonOptions: { filename: this.symbol, scale: 2 },
-    };
+    const config = { displayModeBar: false, responsive: false, showTips: false };
+    if (matchMedia("(hover: none)").matches) layout.dragmode = false; // a finger scrolls the page
     this.#drawn = this.#drawn.then(() => Plotly.react(this.#plot, data, layout, config));
     return this.#drawn;
   }

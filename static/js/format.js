@@ -25,6 +25,12 @@ export function signedBpsText(bps) {
   return `${rounded > 0 ? "+" : ""}${rounded.toFixed(1)}`;
 }
 
+// The colour class of a change; of a gain, only what is above nothing is coloured.
+export function direction(bps, isGain = false) {
+  const text = signedBpsText(bps);
+  return text.startsWith("+") ? "up" : text.startsWith("-") && !isGain ? "down" : "";
+}
+
 export function ageText(milliseconds) {
   if (!isNumber(milliseconds)) return DASH;
   const seconds = Math.max(0, milliseconds / 1000);

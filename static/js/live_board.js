@@ -1,5 +1,5 @@
 // The table of coins: takes rows, shows them at most four times a second, keeps them in order and tells their age.
-import { ageText, bpsText, percentText, priceText, signedBpsText } from "./format.js";
+import { ageText, bpsText, direction, percentText, priceText, signedBpsText } from "./format.js";
 import { page, serverNow, word } from "./page.js";
 
 const PAINT_MS = 250;
@@ -117,14 +117,13 @@ export class LiveBoard extends EventTarget {
     known.row = row;
     known.at = serverNow() - (row.age_ms ?? 0);
     const cell = (name) => known.line.querySelector(`[data-cell="${name}"]`);
+    known.line.dataset.p = row.p ?? "";
     put(cell("p"), percentText(row.p));
     known.line.querySelector(".p-fill").setAttribute("width", `${(100 * Math.min(1, Math.max(0, row.p ?? 0))).toFixed(1)}%`);
     known.line.toggleAttribute("data-hot", row.p !== null && row.p >= this.#mark);
-    put(cell("utility"), signedBpsText(row.utility_bps)).classList.toggle("up", row.utility_bps > 0);
+    colour(put(cell("utility"), signedBpsText(row.utility_bps)), direction(row.utility_bps, true));
     put(cell("spread"), bpsText(row.spread_bps));
-    const change = put(cell("change"), signedBpsText(row.change_60s_bps));
-    change.classList.toggle("up", row.change_60s_bps > 0);
-    change.classList.toggle("down", row.change_60s_bps < 0);
+    colour(put(cell("change"), signedBpsText(row.change_60s_bps)), direction(row.change_60s_bps));
     put(cell("price"), priceText(row.price));
     if (flash && before && before.price !== row.price) flashOnce(cell("price"), row.price > before.price ? "flash-up" : "flash-down");
     showState(known.line, row.state, row.reason);
@@ -163,8 +162,8 @@ export class LiveBoard extends EventTarget {
   #order(always = false) {
     const isBusy = this.#isHeld || this.#body.contains(document.activeElement);
     if (!always && isBusy) return;
-    const rank = ({ row }) => (row && row.p !== null ? -row.p : 1);
-    const wanted = [...this.rows.values()].sort((a, b) => rank(a) - rank(b) || a.line.dataset.symbol.localeCompare(b.line.dataset.symbol));
+    const rank = ({ line }) => (line.dataset.p === "" ? 1 : -Number(line.dataset.p));
+    const wanted = [...this.rows.values()].sort((a, b) => rank(a) - rank(b) || (a.line.dataset.symbol < b.line.dataset.symbol ? -1 : 1));
     wanted.forEach(({ line }, place) => {
       if (this.#body.rows[place] !== line) this.#body.insertBefore(line, this.#body.rows[place] ?? null);
     });
@@ -174,6 +173,11 @@ export class LiveBoard extends EventTarget {
 function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
   return element;
+}
+
+function colour(element, name) {
+  element.classList.toggle("up", name === "up");
+  element.classList.toggle("down", name === "down");
 }
 
 function showState(line, state, reason) {

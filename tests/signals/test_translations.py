@@ -17,6 +17,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 CATALOGUE = PROJECT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
 APPS = ("marketdata", "modeling", "signals", "backtests", "surge_site")
 CALLS = {"_": 0, "gettext": 0, "gettext_lazy": 0, "gettext_noop": 0, "pgettext": 1, "pgettext_lazy": 1}
+TEMPLATE_CALL = re.compile(r"""\b(?:gettext|_)\(u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\)""")
 DJANGO_TRANSLATES = {"English", "Simplified Chinese"}
 
 
@@ -30,7 +31,9 @@ def words_of_python(source: str) -> Iterator[str]:
 
 
 def words_of_template(source: str) -> Iterator[str]:
-    for found in re.finditer(r"\b(?:gettext|_)\(u?((?:'(?:[^'\\]|\\.)*')|(?:\"(?:[^\"\\]|\\.)*\"))\)", templatize(source)):
+    for found in re.finditer(
+        r"\b(?:gettext|_)\(u?((?:'(?:[^'\\]|\\.)*')|(?:\"(?:[^\"\\]|\\.)*\"))\)", templatize(source)
+    ):
         yield ast.literal_eval(found[1])
 
 
@@ -55,7 +58,9 @@ def test_every_word_has_its_chinese() -> None:
 
 def test_no_translation_is_left_over() -> None:
     found = words()
-    extra = [entry.key for entry in po_entries(CATALOGUE.read_text(encoding="utf-8")) if entry.key and entry.key not in found]
+    extra = [
+        entry.key for entry in po_entries(CATALOGUE.read_text(encoding="utf-8")) if entry.key and entry.key not in found
+    ]
     assert not extra, "nobody says these any more: remove them"
 
 
