@@ -10,6 +10,7 @@ from marketdata.events import NS_PER_S, Market
 from marketdata.simulator import wire
 from marketdata.simulator.catalogue import Listing, decimals, exchange_info, listings
 from marketdata.simulator.flow import fill_book, run_market
+from marketdata.simulator.reports import FUNDING_NS
 from marketdata.simulator.state import MAX_NAME, STEP_NS, new_books, new_outbox, state_dtype, traits_dtype
 from marketdata.simulator.surges import PlantedSurge, Schedule, SurgePlan, episode_dtype, planted_surge
 
@@ -149,6 +150,27 @@ class SimulatedMarket:
             changed_ms = int(state["change_ns"]) // wire.NS_PER_MS
             body |= {"E": max(changed_ms, self.now_ns // wire.NS_PER_MS), "T": changed_ms}
         return json.dumps(body | {"bids": book[0], "asks": book[1]}, separators=(",", ":")).encode()
+
+    def premium_index(self, symbol: str) -> dict[str, object]:
+        """One row of REST premiumIndex."""
+        row = self._row[symbol]
+        state = self._states[row]
+        index = f"{self._fair_price(row):.8f}"
+        return {
+            "symbol": symbol,
+            "markPrice": index,
+            "indexPrice": index,
+            "estimatedSettlePrice": index,
+            "lastFundingRate": f"{float(state['funding']):.8f}",
+            "interestRate": "0.00010000",
+            "nextFundingTime": (self.now_ns // FUNDING_NS + 1) * FUNDING_NS // wire.NS_PER_MS,
+            "time": self.now_ns // wire.NS_PER_MS,
+        }
+
+    def _fair_price(self, row: int) -> float:
+        traits = self._traits[row]
+        ticks = int(traits["base_tick"]) + float(self._states[row]["fair"])
+        return float(ticks * int(traits["tick_mantissa"]) / 10 ** int(traits["price_decimals"]))
 
     def oracle_book(self, symbol: str) -> OracleBook:
         row = self._row[symbol]
