@@ -19,9 +19,8 @@ from marketdata.events import Market
 from marketdata.frames import capture_line
 from marketdata.universe import universe_select
 from modeling.models import ModelVersion
-from modeling.scorer import OnnxScorer
 from modeling.selectors import champion_get
-from signals.decision import Barriers, StrategyParameters
+from signals.decision import StrategyParameters
 from signals.live.board import board_reset, board_store
 from signals.live.conductor import LiveSession, LiveStores, disconnect_frame
 from signals.live.inbox import Inbox, ReceiveClock
@@ -29,6 +28,7 @@ from signals.live.ledger import Ledger
 from signals.live.snapshots import SnapshotDesk
 from signals.models import Strategy
 from signals.pipeline import SignalPipeline
+from signals.scorer import ScoringModel
 from signals.selectors import redis_client, strategy_list_active
 from signals.services import signal_settle_unseen, strategy_parameters
 from signals.session import Session
@@ -77,13 +77,12 @@ def session_build(
     options: LiveOptions, standing: Standing, instruments: list[InstrumentInfo], rest: RestClient
 ) -> LiveSession:
     """Join the parts of one session. Blocking: reads the model file."""
-    scorer = OnnxScorer.load(Path(settings.SURGE_MODELS_DIR) / standing.model.version)
-    barriers = Barriers(**scorer.card.barriers)
+    model = ScoringModel.trained(Path(settings.SURGE_MODELS_DIR) / standing.model.version, standing.model.sha256)
     pipeline = SignalPipeline(
         options.market,
-        scorer.score,
+        model.score,
         standing.parameters,
-        barriers,
+        model.barriers,
         CostModel.taker(fee_schedule(options.market, FEE_TIER)),
     )
     clock = ReceiveClock()
@@ -94,8 +93,7 @@ def session_build(
         pipeline=pipeline,
         strategies=standing.strategies,
         model_version=standing.model,
-        barriers=barriers,
-        feature_order=list(scorer.card.feature_importances),
+        model=model,
     )
     pool = StreamPool(
         settings.SURGE_EXCHANGE_STREAM_URL,

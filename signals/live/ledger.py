@@ -9,10 +9,11 @@ import numpy as np
 from marketdata.events import PRICE_SCALE
 from marketdata.features.feature_set import FEATURE_NAMES
 from modeling.models import ModelVersion
-from signals.decision import Barriers, Decisions
+from signals.decision import Decisions
 from signals.models import Signal, Strategy
 from signals.outcome import OpenSignal, Outcome, OutcomeTracker
 from signals.pipeline import PipelineOutput, SignalPipeline
+from signals.scorer import ScoringModel
 from signals.selectors import outcome_row, signal_row
 from signals.services import signal_mark_published, signal_record, signal_settle
 from signals.sse import publish_outcome, publish_signal
@@ -36,18 +37,17 @@ class Ledger:
         pipeline: SignalPipeline,
         strategies: Sequence[Strategy],
         model_version: ModelVersion,
-        barriers: Barriers,
-        feature_order: Sequence[str],
+        model: ScoringModel,
     ) -> None:
         self._mode = mode
         self._market = market
         self._pipeline = pipeline
         self._strategies = list(strategies)
         self._model_version = model_version
-        self._barriers = barriers
-        shown = [name for name in feature_order if name in FEATURE_NAMES][:TOP_FEATURES]
-        self._shown = [(name, FEATURE_NAMES.index(name)) for name in shown or FEATURE_NAMES[:TOP_FEATURES]]
-        self._tracker = OutcomeTracker()
+        self._barriers = model.barriers
+        leading = [name for name in model.leading_features if name in FEATURE_NAMES] or list(FEATURE_NAMES)
+        self._shown = [(name, FEATURE_NAMES.index(name)) for name in leading[:TOP_FEATURES]]
+        self._tracker = OutcomeTracker(model.entry_latency_ns)
 
     def pick(self, output: PipelineOutput) -> list[dict[str, Any]]:
         """Return the arguments of `signal_record` for each decision that fired."""

@@ -18,9 +18,9 @@ from marketdata.features.feature_set import FEATURE_NAMES
 from marketdata.features.replay import FeatureReplay, FeatureRows
 from modeling.artifacts import ArtifactError
 from modeling.scorer import ModelContractError
-from signals.model_choice import ScoringModel, model_choose
 from signals.pipeline import PipelineOutput, SignalPipeline
 from signals.presets import PRESETS
+from signals.scorer import ScoringModel, scoring_model
 from signals.session import Session, SessionError
 
 HEAD_LINES = 4
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         refuse_disorder(options["captures"], heads)
         session = Session.from_lines(heads[0])
         named = options["model_version"] or (session.model_version if session else None)
-        model = model_choose(settings.SURGE_MODELS_DIR, settings.SURGE_MODE, named)
+        model = scoring_model(Path(settings.SURGE_MODELS_DIR), named)
         pipeline = build_pipeline(market, model, session)
         warm_up(market, model)
         kept: list[FeatureRows] | None = [] if options["features_out"] else None
@@ -168,8 +168,7 @@ def readable(report: dict[str, Any]) -> str:
     ]
     for name, row in report["symbols"].items():
         state = "synced" if row["synced"] else "NOT SYNCED"
-        lines.append(
-            f"  {name:<14} {state:<10} gaps {row['gaps']}  resyncs {row['resyncs']}  {row['best_bid']} / {row['best_ask']}"
-        )
+        prices = f"{row['best_bid']} / {row['best_ask']}"
+        lines.append(f"  {name:<14} {state:<10} gaps {row['gaps']}  resyncs {row['resyncs']}  {prices}")
     lines.append(f"decisions sha256 {report['decisions_sha256']}")
     return "\n".join(lines)
