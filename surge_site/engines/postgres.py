@@ -110,16 +110,17 @@ class PostgresEngine(Engine):
 
     def _bin_folder(self) -> Path:
         """Where the other user can run the server: in place, or as a copy in the shelter."""
+        bin_dir = self.binary.path.parent
         if not self.user or is_open_to(self.binary.path, self.user):
-            return self.binary.path.parent
+            return bin_dir
+        if self.kind is not Kind.WHEEL:
+            raise EngineError(f"PostgreSQL may not run as root, and {bin_dir} is closed to every other user")
         copy = folder_shelter(self.user, f"programs/postgres-{self.version}")
-        if not (copy / "bin" / "postgres").exists():
-            log.info("Copying PostgreSQL's programs to %s, because %s is closed to others", copy, self.binary.path)
-            draft = copy.with_name(f"{copy.name}.{os.getpid()}")
-            shutil.copytree(self.binary.path.parent.parent, draft, symlinks=True)
-            shutil.rmtree(copy)
-            draft.rename(copy)
-        return copy / "bin"
+        package = bin_dir.parents[1]
+        if not (copy / package.name).exists():
+            log.info("Copying PostgreSQL's programs to %s, because %s is closed to others", copy, package)
+            _copy_package(package, bin_dir.parent.name, copy)
+        return copy / bin_dir.relative_to(package.parent)
 
     def _initdb(self, data: Path) -> None:
         """Make the cluster beside its place and move it there: a crash in between leaves nothing half-made."""
@@ -184,6 +185,14 @@ def _major(binary: Binary) -> int:
 
 def _install_number(server: Path) -> int:
     return int(re.sub(r"\D", "", server.parent.parent.name) or 0)
+
+
+def _copy_package(package: Path, install: str, copy: Path) -> None:
+    """Copy the server and the libraries it looks for beside its package; under its name only when complete."""
+    for folder, keep in ((package.with_name(f"{package.name}.libs"), None), (package, install)):
+        draft = copy / f"{folder.name}.{os.getpid()}"
+        shutil.copytree(folder / keep if keep else folder, draft / keep if keep else draft, symlinks=True)
+        draft.rename(copy / folder.name)
 
 
 def _other_user() -> SystemUser:

@@ -60,7 +60,7 @@ class RunFolder:
         return found if isinstance(found, dict) else {}
 
 
-def run_sweep(folder: RunFolder, patience_s: float = 8.0) -> int:
+def run_sweep(folder: RunFolder, patience_s: float = 5.0) -> int:
     """End every process of the last `up` that still runs; they were asked to stop when `up` died."""
     token = folder.up_read().get("run")
     left = _processes_of(token) if token else []

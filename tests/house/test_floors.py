@@ -22,8 +22,8 @@ DOORS = {
 }  # fmt: skip
 FRAMEWORK = {"django", "celery", "channels", "rest_framework", "django_eventstream"}
 WORLD = {
-    "os", "pathlib", "io", "gzip", "tempfile", "shutil", "subprocess", "socket", "ssl", "select", "asyncio", "threading",
-    "time", "urllib", "http", "requests", "websockets", "redis", "psycopg", "clickhouse_driver", "onnxruntime",
+    "os", "pathlib", "io", "gzip", "tempfile", "shutil", "subprocess", "socket", "ssl", "select", "asyncio",
+    "threading", "time", "urllib", "http", "requests", "websockets", "redis", "psycopg", "clickhouse_driver", "onnxruntime",
 }  # fmt: skip
 NO_SUBJECT = {"utils", "helpers", "common", "misc"}
 GLOBAL_STATE = re.compile(
