@@ -95,6 +95,7 @@ class Quotes(NamedTuple):
     trade_ns: np.ndarray
     last_price_e8: np.ndarray
     warm_from_ns: np.ndarray
+    trade_kind: np.ndarray  # the kind of trade stream that counts: the first one seen, so that none counts twice
     dirty: np.ndarray
 
 
@@ -128,7 +129,7 @@ def new_quotes(n_symbols: int) -> Quotes:
     prices = [np.zeros(n_symbols, np.int64), np.zeros(n_symbols), np.zeros(n_symbols, np.int64), np.zeros(n_symbols)]
     times = [np.full(n_symbols, NEVER, np.int64) for _ in range(4)]
     last_price, warm_from = np.zeros(n_symbols, np.int64), np.full(n_symbols, NEVER, np.int64)
-    return Quotes(*prices, *times, last_price, warm_from, np.zeros(n_symbols, np.uint8))
+    return Quotes(*prices, *times, last_price, warm_from, np.zeros(n_symbols, np.uint8), np.zeros(n_symbols, np.uint8))
 
 
 def new_clock(grid_ns: int) -> Clock:
@@ -302,10 +303,13 @@ def advance(
             quotes.dirty[i] = 1
             take_quote(quotes, features, i, now_ns, prices_e8[j], qtys[j], prices_e8[j + 1], qtys[j + 1])
         elif kind == TRADE or kind == AGG_TRADE:
-            quotes.trade_ns[i] = now_ns
-            quotes.last_price_e8[i] = event["price_e8"]
-            quotes.dirty[i] = 1
-            on_trade(features, i, now_ns, event["price_e8"], event["qty"], event["side"])
+            if quotes.trade_kind[i] == 0:
+                quotes.trade_kind[i] = kind
+            if quotes.trade_kind[i] == kind:
+                quotes.trade_ns[i] = now_ns
+                quotes.last_price_e8[i] = event["price_e8"]
+                quotes.dirty[i] = 1
+                on_trade(features, i, now_ns, event["price_e8"], event["qty"], event["side"])
         elif kind == DIFF:
             if sync.synced[i] == 0:
                 return at, n_rows, _HOLD

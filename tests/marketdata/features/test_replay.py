@@ -141,3 +141,13 @@ def test_rows_do_not_depend_on_how_lines_are_cut_into_blocks(cut):
     parts = [replay.feed(b"".join(lines[k : k + cut])) for k in range(0, len(lines), cut)] + [replay.finish()]
     for column, name in zip(zip(*parts, strict=True), whole._fields, strict=True):
         assert np.concatenate(column).tobytes() == getattr(whole, name).tobytes(), name
+
+
+def test_a_symbol_with_both_trade_streams_counts_each_trade_once():
+    ms = START_NS // MS
+    raw = {"e": "trade", "E": ms, "s": "BTCUSDT", "t": 1, "p": "100", "q": "9", "T": ms, "m": False, "M": True}
+    tick = line(START_NS + NS_PER_S, "!tick", {}, generated=True)
+    twice = [agg_trade(START_NS, 1, "100", "9"), line(START_NS, "btcusdt@trade", raw), tick]
+    both, _ = feature_rows(twice, Market.SPOT)
+    once, _ = feature_rows([twice[0], tick], Market.SPOT)
+    assert both.X.tobytes() == once.X.tobytes()
