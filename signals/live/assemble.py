@@ -11,13 +11,13 @@ import orjson
 from django.conf import settings
 
 from marketdata.archive import Archive
-from marketdata.binance.rest import InstrumentInfo, RestClient
+from marketdata.binance.rest import RestClient
 from marketdata.binance.stream import StreamPool
 from marketdata.capture import CaptureWriter
 from marketdata.costs import CostModel, fee_schedule
 from marketdata.events import Market
 from marketdata.frames import capture_line
-from marketdata.universe import universe_select
+from marketdata.universe import InstrumentInfo, universe_select
 from modeling.models import ModelVersion
 from modeling.selectors import champion_get
 from signals.decision import StrategyParameters
@@ -40,6 +40,8 @@ STREAMS = {
 }
 SNAPSHOT_LIMIT = 1000
 FEE_TIER = "VIP0"
+CAPTURE_OVER = "capture over"
+"""With this reason the simulated exchange hangs up at the end of a capture; Binance never says it."""
 
 
 class NotReady(Exception):
@@ -53,6 +55,7 @@ class LiveOptions:
     market: Market
     record: Path | None
     idle_exit_s: float | None = None
+    all_quotes: bool = False  # watch whatever the exchange lists, not only USDT instruments
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def session_build(
         on_frame=inbox.on_frame,
         on_disconnect=lambda streams: inbox.add(disconnect_frame(list(streams))),
         clock_ns=clock.now_ns,
+        ends_with=CAPTURE_OVER,
     )
 
     async def fetch_depth(symbol: str) -> bytes:
@@ -124,11 +128,17 @@ def session_build(
     )
 
 
-async def universe_read(rest: RestClient, market: Market) -> list[InstrumentInfo]:
+async def universe_read(rest: RestClient, options: LiveOptions) -> list[InstrumentInfo]:
     """Ask the exchange which USDT instruments trade; raise `NotReady` where there is none."""
-    chosen = universe_select(await rest.exchange_info(), market)
+    listed = await rest.exchange_info()
+    if options.all_quotes:
+        return listed
+    chosen = universe_select(listed, options.market)
     if not chosen.symbols:
-        raise NotReady(f"The exchange at {settings.SURGE_EXCHANGE_REST_URL} lists no tradable USDT symbol.")
+        raise NotReady(
+            f"The exchange at {rest.base_url} lists no tradable USDT symbol: {dict(chosen.reasons())}. "
+            "Check the address and the market, or add --all-quotes."
+        )
     return list(chosen.symbols)
 
 
@@ -136,9 +146,9 @@ def universe_frame(market: Market, instruments: list[InstrumentInfo]) -> bytes:
     rows = [
         {
             "symbol": one.symbol,
-            "tick_size": str(one.tick_size),
-            "step_size": str(one.step_size),
-            "min_notional": str(one.min_notional),
+            "tick_size": one.tick_size,
+            "step_size": one.step_size,
+            "min_notional": one.min_notional,
         }
         for one in instruments
     ]

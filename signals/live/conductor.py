@@ -79,12 +79,12 @@ class LiveSession:
             )
         ]
         try:
-            await self._pump_until(stop)
+            await self._pump_until(stop, background[0])
         finally:
             await self._close(background)
 
-    async def _pump_until(self, stop: asyncio.Event) -> None:
-        while not stop.is_set() and not self._is_idle():
+    async def _pump_until(self, stop: asyncio.Event, feed: asyncio.Task[None]) -> None:
+        while not (stop.is_set() or feed.done() or self._is_idle()):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), PUMP_S)
             self.pump()

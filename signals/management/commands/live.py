@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import json
 import logging
+import random
 import signal
 from argparse import ArgumentParser
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
@@ -16,7 +19,7 @@ from channels.worker import Worker
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from marketdata.binance.rest import RestClient
+from marketdata.binance.rest import RestClient, RestError
 from marketdata.events import Market
 from signals.live import assemble
 from signals.live.assemble import LiveOptions, NotReady
@@ -26,6 +29,8 @@ from signals.live.supervise import supervise
 log = logging.getLogger(__name__)
 
 CHANNEL = "live"
+LONGEST_WAIT_S = 15.0
+T = TypeVar("T")
 
 
 class Command(BaseCommand):
@@ -36,12 +41,13 @@ class Command(BaseCommand):
         parser.add_argument("--record", type=Path, help="where the recording goes (default: the capture folder)")
         parser.add_argument("--no-record", action="store_true", help="keep no recording")
         parser.add_argument("--idle-exit", type=float, metavar="S", help="stop after S seconds without a frame")
+        parser.add_argument("--all-quotes", action="store_true", help="watch every listed symbol, not only USDT ones")
         parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object at the end")
 
     def handle(self, **options: Any) -> None:
         market = Market(options["market"])
         record = None if options["no_record"] else options["record"] or assemble.recording_path(market)
-        chosen = LiveOptions(market, record, options["idle_exit"])
+        chosen = LiveOptions(market, record, options["idle_exit"], options["all_quotes"])
         try:
             report = asyncio.run(work(chosen))
         except NotReady as error:
@@ -77,22 +83,38 @@ async def sessions(options: LiveOptions, stop: asyncio.Event) -> dict[str, Any]:
         closed = await sync_to_async(assemble.unseen_close)(options.market)
         if closed:
             log.warning("%d signals of an earlier session were not watched to their end", closed)
-        instruments = await assemble.universe_read(rest, options.market)
+        instruments = await patiently(lambda: assemble.universe_read(rest, options), stop)
+        if instruments is None:
+            return {}
         session = await sync_to_async(assemble.session_build)(options, standing, instruments, rest)
         log.info("live: %d symbols, model %s", len(instruments), standing.model.version)
         over = CONTROL.new_session()
         await _either(session.run(over), stop, over)
         report = session.report(standing.model.version)
-        if stop.is_set() or options.idle_exit_s is not None:
+        if stop.is_set() or not over.is_set():  # told to stop, or the feed came to its end
             return report
         if options.record:
-            options = LiveOptions(options.market, assemble.recording_path(options.market), options.idle_exit_s)
+            options = replace(options, record=assemble.recording_path(options.market))
+
+
+async def patiently(ask: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
+    """Ask the exchange again and again until it answers; None when told to stop first."""
+    wait_s = 0.5
+    while not stop.is_set():
+        try:
+            return await ask()
+        except RestError as error:
+            log.warning("the exchange does not answer: %s; again in about %.1f s", error, wait_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), wait_s * random.uniform(0.8, 1.2))
+        wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+    return None
 
 
 async def _either(session: Any, stop: asyncio.Event, over: asyncio.Event) -> None:
     """Await the session; a stop of the worker ends it as well."""
     watch = asyncio.create_task(stop.wait())
-    watch.add_done_callback(lambda _: over.set())
+    watch.add_done_callback(lambda done: None if done.cancelled() else over.set())
     try:
         await session
     finally:
