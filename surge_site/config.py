@@ -98,7 +98,7 @@ class SurgeConfig(BaseSettings):
         schemes = URL_SCHEMES[info.field_name]
         parts = urlsplit(value)
         if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"write it as {schemes[0]}://host:port/...")
+            raise ValueError(f"write it as {schemes[0]}://host:port")
         return value.rstrip("/")
 
     @model_validator(mode="after")
