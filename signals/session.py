@@ -1,4 +1,4 @@
-"""What a live session decided with, as one generated capture line, so that a recording replays with the same numbers."""
+"""What a live session decides with, as one capture line, so that a recording replays with the same numbers."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -9,6 +9,7 @@ import signal
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,7 +84,7 @@ async def sessions(options: LiveOptions, stop: asyncio.Event) -> dict[str, Any]:
         closed = await sync_to_async(assemble.unseen_close)(options.market)
         if closed:
             log.warning("%d signals of an earlier session were not watched to their end", closed)
-        instruments = await patiently(lambda: assemble.universe_read(rest, options), stop)
+        instruments = await patiently(partial(assemble.universe_read, rest, options), stop)
         if instruments is None:
             return {}
         session = await sync_to_async(assemble.session_build)(options, standing, instruments, rest)
