@@ -8,6 +8,7 @@ a second must leave the same small machine that receives them.
 import asyncio
 import email.utils
 import http
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -46,6 +47,9 @@ MAX_UNSENT_BYTES = 64 << 20
 """A client that lets more than this wait is cut off, as by the real exchange."""
 
 TAPE_BATCH = 256
+_SOCKET_LOG = logging.getLogger(f"{__name__}.sockets")
+_SOCKET_LOG.setLevel(logging.WARNING)  # or each REST request would be three lines of the operator's log
+
 _SERVER_PINGS_S = {Market.SPOT: (20.0, 60.0), Market.USDM: (180.0, 600.0)}
 
 
@@ -154,6 +158,7 @@ class ExchangeServer:
             ping_interval=ping_s,
             ping_timeout=pong_s,
             close_timeout=1,
+            logger=_SOCKET_LOG,
         )
         self._port = next(iter(self._server.sockets)).getsockname()[1]
         self._pump = asyncio.create_task(self._play() if isinstance(self.venue, TapeVenue) else self._live())
