@@ -111,7 +111,7 @@ def best_price(book: BookState, i: int, side: int) -> int:
     n = book.size[i, side]
     if n == 0:
         return 0
-    key = book.key[i, side, n - 1]
+    key = int(book.key[i, side, n - 1])
     return key if side == 0 else -key
 
 
@@ -119,7 +119,7 @@ def best_price(book: BookState, i: int, side: int) -> int:
 def best_qty(book: BookState, i: int, side: int) -> float:
     """Return the quantity at the best price in base units, or 0.0 when the side is empty."""
     n = book.size[i, side]
-    return book.qty[i, side, n - 1] if n > 0 else 0.0
+    return float(book.qty[i, side, n - 1]) if n > 0 else 0.0
 
 
 @njit(cache=True)
@@ -133,7 +133,7 @@ def is_crossed(book: BookState, i: int) -> bool:
 def top_levels(book: BookState, i: int, side: int, prices_e8: np.ndarray, qtys: np.ndarray) -> int:
     """Write the best levels, best first, into the given arrays; return how many were written."""
     n = book.size[i, side]
-    count = min(n, prices_e8.shape[0])
+    count = int(min(n, prices_e8.shape[0]))
     for k in range(count):
         key = book.key[i, side, n - 1 - k]
         prices_e8[k] = key if side == 0 else -key
@@ -155,7 +155,7 @@ def depth_within_bps(book: BookState, i: int, side: int, bps: float) -> float:
         if abs(price - best) > reach:
             break
         total += price * book.qty[i, side, j]
-    return total / PRICE_SCALE
+    return float(total / PRICE_SCALE)
 
 
 @njit(cache=True)
@@ -190,7 +190,7 @@ def walk_slippage_bps(book: BookState, i: int, side: int, notional_quote: float)
         lost += taken * abs(price - best)
         left -= taken * price
         if taken < qty or left <= 0.0:
-            return lost / base / mid * BPS
+            return float(lost / base / mid * BPS)
     return np.nan
 
 

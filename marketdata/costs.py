@@ -47,7 +47,8 @@ class CostParts(NamedTuple):
 
     def total(self) -> np.ndarray:
         """Return the sum of the parts, NaN where a part is unknown."""
-        return self.fees_bps + self.spread_bps + self.slippage_bps
+        total: np.ndarray = self.fees_bps + self.spread_bps + self.slippage_bps
+        return total
 
 
 @dataclass(frozen=True)

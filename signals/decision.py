@@ -62,7 +62,8 @@ class Barriers:
         """Return the expected gain after costs: p_tp G - p_sl L + p_to mu - cost, in bps of the position."""
         p_timeout = np.maximum(0.0, 1.0 - p_tp - p_sl)
         gain = p_tp * self.take_profit_bps - p_sl * self.stop_loss_bps + p_timeout * self.mean_timeout_bps
-        return gain - cost_bps
+        utility: np.ndarray = gain - cost_bps
+        return utility
 
 
 @dataclass(frozen=True)

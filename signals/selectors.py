@@ -1,7 +1,7 @@
 """All reads of the signals app."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import orjson
@@ -97,13 +97,14 @@ def outcome_row(outcome: SignalOutcome) -> dict[str, Any]:
 
 def board_rows(mode: str, client: redis.Redis | None = None) -> list[dict[str, Any]]:
     """Return the latest row of each symbol, highest probability first; empty when nothing was published."""
-    rows = [orjson.loads(row) for row in (client or redis_client()).hvals(board_key(mode))]
+    stored = cast(list[bytes], (client or redis_client()).hvals(board_key(mode)))
+    rows = [orjson.loads(row) for row in stored]
     return sorted(rows, key=lambda row: (-(row["p"] if row["p"] is not None else -1.0), row["symbol"]))
 
 
 def board_updated_ns(mode: str, client: redis.Redis | None = None) -> int | None:
     """Return when the board was last published (wall clock, ns), or None."""
-    value = (client or redis_client()).get(f"{board_key(mode)}:updated_ns")
+    value = cast(bytes | None, (client or redis_client()).get(f"{board_key(mode)}:updated_ns"))
     return int(value) if value is not None else None
 
 

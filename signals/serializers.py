@@ -78,9 +78,9 @@ class SymbolSerializer(serializers.Serializer):
     spread_bps = serializers.FloatField(allow_null=True)
     change_60s_bps = serializers.FloatField(allow_null=True)
     age_ms = serializers.FloatField(help_text="age of the data now")
-    tick_ns = serializers.IntegerField()
+    tick_ns = serializers.CharField(help_text="text, because JSON numbers lose nanoseconds")
     state = serializers.ChoiceField(choices=["live", "stale", "warming"])
-    reason = serializers.CharField(allow_blank=True, allow_null=True)
+    reason = serializers.CharField(allow_blank=True, allow_null=True, help_text="gates that hold a signal back")
 
 
 class BoardSerializer(serializers.Serializer):

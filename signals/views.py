@@ -20,7 +20,7 @@ from modeling.selectors import champion_get
 from signals.board import STALE_AFTER_MS, Board, board_now
 from signals.models import SignalOutcome
 from signals.selectors import board_rows, signal_list, signal_row, strategy_list_active
-from signals.templatetags.surge import RESULT_NAMES, STATE_NAMES, THEME_COOKIE, THEMES
+from signals.templatetags.surge import GATE_NAMES, STATE_NAMES, THEME_COOKIE, THEMES
 
 FEED_LENGTH = 40
 RANGES_MIN = (15, 60, 360)
@@ -118,10 +118,10 @@ def page_settings(request: HttpRequest) -> dict[str, Any]:
 
 def page_words() -> dict[str, str]:
     states = {f"state_{state}": str(name) for state, name in STATE_NAMES.items()}
-    results = {f"result_{result}": str(name) for result, name in RESULT_NAMES.items()}
+    gates = {f"gate_{gate}": str(name) for gate, name in GATE_NAMES.items()}
     return (
         states
-        | results
+        | gates
         | {
             "live": _("Live"),
             "data_stale": _("Data stale"),

@@ -389,9 +389,10 @@ def _depth(index: int, body: dict[str, Any], market: Market) -> Parsed:
         raise Rejected("bad id")
     prev_id = -1
     if market is Market.USDM:
-        prev_id = body.get("pu", None)
-        if type(prev_id) is not int or not -1 <= prev_id <= INT64_MAX:
+        chained = body.get("pu")
+        if type(chained) is not int or not -1 <= chained <= INT64_MAX:
             raise Rejected("bad id")
+        prev_id = chained
     return Parsed(
         EventKind.DEPTH_DIFF,
         index,

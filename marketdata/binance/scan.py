@@ -81,7 +81,7 @@ def name_hash(buffer: np.ndarray, start: int, end: int) -> int:
     value = np.uint64(14695981039346656037)
     for j in range(start, end):
         value = (value ^ np.uint64(buffer[j])) * np.uint64(1099511628211)
-    return np.int64(value & np.uint64(TABLE_SIZE - 1))
+    return int(value & np.uint64(TABLE_SIZE - 1))
 
 
 @njit(cache=True)
@@ -98,7 +98,7 @@ def find_symbol(table: SymbolTable, buffer: np.ndarray, start: int, end: int) ->
                     same = False
                     break
             if same:
-                return i
+                return int(i)
         slot = (slot + 1) & (TABLE_SIZE - 1)
     return -1
 
@@ -286,7 +286,7 @@ def _object(
             return -1, 0, 0
         slot = 0
         if key_end - pos == 2:
-            slot = np.int64(buffer[pos + 1])
+            slot = int(buffer[pos + 1])
         elif key_end - pos == 3 and buffer[pos + 1] == 112 and buffer[pos + 2] == 117:
             slot = _PU
         if slot != 0 and fields.kind[slot] != _ABSENT:
@@ -351,7 +351,7 @@ def _stream_kind(buffer: np.ndarray, at: int, end: int) -> int:
                 same = False
                 break
         if same:
-            return _SUFFIX_KINDS[k]
+            return int(_SUFFIX_KINDS[k])
     return 0
 
 
@@ -395,8 +395,8 @@ def _times(fields: Fields, event: np.ndarray, needed: bool) -> bool:
         return False
     if fields.kind[_T] == _INT:
         event["exchange_ns"] = time_ns(fields.number[_T])
-        return event["exchange_ns"] != 0
-    return fields.kind[_T] == _ABSENT
+        return bool(event["exchange_ns"] != 0)
+    return bool(fields.kind[_T] == _ABSENT)
 
 
 @njit(cache=True)
@@ -415,7 +415,7 @@ def _fill_trade(fields: Fields, buffer: np.ndarray, event: np.ndarray, kind: int
     event["side"] = -1 if fields.kind[_M] == _TRUE else 1
     event["last_id"] = fields.number[id_slot]
     event["first_id"] = fields.number[id_slot]
-    return event["price_e8"] > 0 and event["qty"] > 0.0 and event["last_id"] >= 0
+    return bool(event["price_e8"] > 0 and event["qty"] > 0.0 and event["last_id"] >= 0)
 
 
 @njit(cache=True)
@@ -437,7 +437,7 @@ def _fill_ticker(
     event["first_id"] = fields.number[_LU]
     event["n_bids"] = 1
     event["n_asks"] = 1
-    return 0 < prices[n] < prices[n + 1] and qtys[n] > 0.0 and qtys[n + 1] > 0.0 and event["last_id"] >= 0
+    return bool(0 < prices[n] < prices[n + 1] and qtys[n] > 0.0 and qtys[n + 1] > 0.0 and event["last_id"] >= 0)
 
 
 @njit(cache=True)
@@ -454,7 +454,7 @@ def _fill_diff(fields: Fields, buffer: np.ndarray, event: np.ndarray, spot: bool
         if fields.kind[_PU] != _INT:
             return False
         event["prev_id"] = fields.number[_PU]
-    return event["first_id"] >= 0 and event["last_id"] >= event["first_id"]
+    return bool(event["first_id"] >= 0 and event["last_id"] >= event["first_id"])
 
 
 @njit(cache=True)

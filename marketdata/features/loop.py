@@ -126,10 +126,23 @@ class Scratch(NamedTuple):
 
 
 def new_quotes(n_symbols: int) -> Quotes:
-    prices = [np.zeros(n_symbols, np.int64), np.zeros(n_symbols), np.zeros(n_symbols, np.int64), np.zeros(n_symbols)]
-    times = [np.full(n_symbols, NEVER, np.int64) for _ in range(4)]
-    last_price, warm_from = np.zeros(n_symbols, np.int64), np.full(n_symbols, NEVER, np.int64)
-    return Quotes(*prices, *times, last_price, warm_from, np.zeros(n_symbols, np.uint8), np.zeros(n_symbols, np.uint8))
+    def whole(value: int = 0) -> np.ndarray:
+        return np.full(n_symbols, value, np.int64)
+
+    return Quotes(
+        bid_e8=whole(),
+        bid_qty=np.zeros(n_symbols),
+        ask_e8=whole(),
+        ask_qty=np.zeros(n_symbols),
+        quote_ns=whole(NEVER),
+        ticker_ns=whole(NEVER),
+        book_ns=whole(NEVER),
+        trade_ns=whole(NEVER),
+        last_price_e8=whole(),
+        warm_from_ns=whole(NEVER),
+        trade_kind=np.zeros(n_symbols, np.uint8),
+        dirty=np.zeros(n_symbols, np.uint8),
+    )
 
 
 def new_clock(grid_ns: int) -> Clock:

@@ -222,7 +222,8 @@ class FeatureReplay:
             self._wanted[i] = None
             return
         clear_book(self._book, i)
-        for part in [snapshot, *diffs]:
+        parts: list[Snapshot | BufferedDiff] = [snapshot, *diffs]
+        for part in parts:
             n_asks = len(part.qtys) - part.n_bids
             apply_levels(self._book, i, part.prices_e8, part.qtys, 0, part.n_bids, n_asks)
         self._sync.last_id[i] = diffs[-1].last_id if diffs else snapshot.last_id

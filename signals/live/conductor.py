@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class LiveSession:
         self._board.update(output)
         self._scores.append(output)
         for outcome in self.ledger.track(output):
-            self._ledger_sink.put(lambda outcome=outcome: self.ledger.settle(outcome))
+            self._ledger_sink.put(partial(self.ledger.settle, outcome))
         for record in self.ledger.pick(output):
             self.signals += 1
             log.info("signal: %s p=%.2f", record["symbol"], record["numbers"]["p_tp"])
@@ -134,7 +135,7 @@ class LiveSession:
             await asyncio.sleep(BOARD_S)
             rows = self._board.take_changed()
             if rows:
-                self._board_sink.put(lambda rows=rows: self.stores.store_board(rows))
+                self._board_sink.put(partial(self.stores.store_board, rows))
             if loop.time() >= due_scores:
                 due_scores = loop.time() + SCORES_S
                 self._flush_scores()
@@ -143,7 +144,7 @@ class LiveSession:
         if self._scores:
             columns = score_columns(self._scores, self.pipeline.replay.symbols)
             self._scores.clear()
-            self._scores_sink.put(lambda: self.stores.append_scores(columns))
+            self._scores_sink.put(partial(self.stores.append_scores, columns))
         if self.recorder is not None:
             self.recorder.flush()
 

@@ -73,6 +73,12 @@ def gate_name(name: str) -> Any:
 
 
 @register.filter
+def reason_text(names: str | None) -> str:
+    """Return what holds a signal back: the names of the failed gates as words."""
+    return ", ".join(str(gate_name(name)) for name in (names or "").split(", ") if name)
+
+
+@register.filter
 def is_yes_or_no(gate: str) -> bool:
     return gate in YES_OR_NO
 
