@@ -8,7 +8,7 @@ TRACE_ESCAPED = {code: text for code, text in ESCAPED.items() if chr(code) not i
 
 
 class LineFormatter(logging.Formatter):
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname:<7} {name}: {message}", "%Y-%m-%dT%H:%M:%SZ", style="{")

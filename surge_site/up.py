@@ -185,16 +185,18 @@ class Up:
         before = self.lease.settings
         self.lease.ensure()
         if self.lease.settings != before:
-            self.supervisor.restart_all()
+            raise UpError("Another program took an engine's port meanwhile: start ./surge up again, it chooses new ones.")
 
     def _watch_trainer(self) -> None:
-        if self.trainer is None or self.trainer.exit_code is None:
+        trainer = self.trainer
+        if trainer is None or trainer.exit_code is None:
             return
-        code, self.trainer, log_path = self.trainer.exit_code, None, self.trainer.log_path
+        self.trainer = None
         champion = champion_usable()
-        if code or champion is None:
+        if trainer.exit_code or champion is None:
             raise UpError(
-                f"The training ended without a usable model (exit code {code}); see {log_path} and the lines above."
+                f"The training ended without a usable model (exit code {trainer.exit_code}); see {trainer.log_path} "
+                "and the lines above."
             )
         self.say(f"Model {champion.version} is ready")
         self._start_market(champion.version)

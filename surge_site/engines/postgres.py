@@ -144,9 +144,18 @@ class PostgresEngine(Engine):
         draft.rename(data)
 
     def _run_as_user(self, command: list[str]) -> None:
-        who = {"user": self.user.uid, "group": self.user.gid, "extra_groups": []} if self.user else {}
         environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", check=False, **who)
+        done = subprocess.run(
+            command,
+            user=self.user.uid if self.user else None,
+            group=self.user.gid if self.user else None,
+            extra_groups=[] if self.user else None,
+            env=environment,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             raise EngineError(f"PostgreSQL could not make its data folder:\n{done.stdout}{done.stderr}".strip())
 

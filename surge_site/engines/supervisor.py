@@ -57,12 +57,6 @@ class Supervisor:
                 watched.was_healthy = watched.is_healthy()
         return [name for name, watched in self.children.items() if not watched.was_healthy]
 
-    def restart_all(self) -> None:
-        for watched in reversed(self.children.values()):
-            watched.process.stop()
-        for watched in self.children.values():
-            self._start(watched)
-
     def stop(self) -> None:
         """Stop the newest child alone, for it uses the others; then the others together."""
         newest_first = [watched.process for watched in reversed(self.children.values())]
