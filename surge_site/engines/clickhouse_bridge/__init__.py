@@ -4,6 +4,6 @@ A process of its own: chdb allows one process per folder and must never be forke
 
     wire, compression, columns, blocks     bytes <-> blocks            protocol   the numbers of the protocol
     handshake, request                     what a client asks          statements what its SQL is about
-    engine, session, settings              chdb behind a small face    errors     failures as the client sees them
+    engine, session, inserts, settings     chdb behind a small face    errors     failures as the client sees them
     channel, connection, cancel_watch      one client's conversation   server     all of them, and the end
 """

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from surge_site.engines.clickhouse_bridge.blocks import EMPTY_BLOCK, Block
@@ -187,8 +187,10 @@ class Connection:
 
     def _rows(self, statement: Statement, request: QueryRequest) -> None:
         self._channel.send_timezone(self._session.timezone())
-        with self._watched(), self._progress():
-            self._send_rows(self._session.rows(statement.text, request.parameters))
+        # Closed here, not by the garbage collector: a stream that outlives its session crashes the engine.
+        rows = closing(self._session.rows(statement.text, request.parameters))
+        with self._watched(), self._progress(), rows as blocks:
+            self._send_rows(blocks)
 
     def _whole(self, statement: Statement, request: QueryRequest) -> None:
         with self._watched(), self._progress():
@@ -213,7 +215,7 @@ class Connection:
         columns = self._session.insert_columns(target)
         incoming = self._incoming(request)
         try:
-            with self._session.insert(target) as insert:
+            with self._session.insert(target, columns) as insert:
                 self._channel.send_block(Block(0, columns))
                 for _, block in incoming:
                     insert.append(block)

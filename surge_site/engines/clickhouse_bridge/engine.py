@@ -25,6 +25,7 @@ class Engine:
 
     def __init__(self, path: Path) -> None:
         self._lock_file = _lock(path)
+        os.chdir(path)  # chdb takes an unknown table for a file beside it: here it finds none of ours
         self._path = path
         self._numbers = itertools.count(1)
         self._admin = self._connect()

@@ -1,14 +1,14 @@
 """One client's session with chdb: rows as a stream of blocks, whole statements, inserts, and a way to stop them."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from surge_site.engines.clickhouse_bridge.blocks import Block, Column, native_blocks
 from surge_site.engines.clickhouse_bridge.columns import column_plan
 from surge_site.engines.clickhouse_bridge.errors import Code, ServerError
+from surge_site.engines.clickhouse_bridge.inserts import Insert, Written
 from surge_site.engines.clickhouse_bridge.quoting import quoted, quoted_name
 from surge_site.engines.clickhouse_bridge.settings import SESSION_TIMEZONE, SettingsOverlay
 from surge_site.engines.clickhouse_bridge.statements import InsertTarget, Statement
@@ -22,12 +22,6 @@ _BARE_DATETIME = "DateTime"
 _NOT_INSERTABLE = ("MATERIALIZED", "ALIAS")
 
 Parameters = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Written:
-    rows: int
-    size: int
 
 
 class EngineSession:
@@ -47,7 +41,7 @@ class EngineSession:
         self._execute(f"USE {quoted_name(database)}")
         self._database = database
 
-    def rows(self, sql: str, parameters: Parameters) -> Iterator[Block]:
+    def rows(self, sql: str, parameters: Parameters) -> Generator[Block, None, None]:
         """The answer of a SELECT, block by block: first one without rows, that names the columns."""
         with _as_server_error():
             stream = self._connection.send_query(sql, NATIVE, params=dict(parameters))
@@ -95,17 +89,13 @@ class EngineSession:
         return tuple(found[name] for name in names)
 
     @contextmanager
-    def insert(self, target: InsertTarget) -> Iterator["Insert"]:
+    def insert(self, target: InsertTarget, columns: Iterable[Column]) -> Iterator[Insert]:
         """Open an INSERT; it is given up unless it was finished."""
-        with _as_server_error():
-            inserter = self._connection.send_insert(target.sql, NATIVE)
-        insert = Insert(inserter)
+        insert = Insert(self._execute, target.sql, columns)
         try:
             yield insert
         finally:
-            if not insert.is_finished:
-                with suppress(RuntimeError):  # the engine has already given it up by itself
-                    inserter.cancel()
+            insert.abort()
 
     def timezone(self) -> str:
         """The zone that the client chose for itself, empty when it did not."""
@@ -129,9 +119,10 @@ class EngineSession:
         if self.on_progress is not None:
             self.on_progress(values)
 
-    def _execute(self, sql: str) -> None:
+    def _execute(self, sql: str) -> Written:
         with _as_server_error():
-            self._connection.query(sql, "Null")
+            result = self._connection.query(sql, "Null")
+        return Written(result.rows_written(), result.bytes_written())
 
     def _changed_settings(self, names: Iterable[str]) -> dict[str, str]:
         wanted = ", ".join(quoted(name) for name in names)
@@ -177,24 +168,6 @@ class EngineSession:
         reader = ByteReader.over(result.bytes())
         names = [reader.string() for _ in range(reader.varint())]
         return [Block(0, tuple(Column(name, reader.text()) for name in names))]
-
-
-class Insert:
-    """Blocks on their way into a table, in constant memory."""
-
-    def __init__(self, inserter: Any) -> None:
-        self._inserter = inserter
-        self.is_finished = False
-
-    def append(self, block: Block) -> None:
-        with _as_server_error():
-            self._inserter.append(b"".join(block.pieces(with_flag=False)))
-
-    def finish(self) -> Written:
-        self.is_finished = True  # a failed finish has nothing left to cancel either
-        with _as_server_error():
-            result = self._inserter.finish()
-        return Written(result.rows_written, result.bytes_written)
 
 
 def _texts(native: bytes) -> Iterator[tuple[str, ...]]:

@@ -30,7 +30,7 @@ class SettingsOverlay:
     """
 
     def __init__(
-        self, execute: Callable[[str], None], look_up: Callable[[Iterable[str]], dict[str, str]], tag: str
+        self, execute: Callable[[str], object], look_up: Callable[[Iterable[str]], dict[str, str]], tag: str
     ) -> None:
         self._execute = execute
         self._look_up = look_up
