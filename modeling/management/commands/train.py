@@ -1,0 +1,96 @@
+"""Train a model on simulated history or recordings, judge it, and register it."""
+
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from marketdata.events import Market
+from modeling.models import ModelVersion
+from modeling.services import TrainingCancelled, TrainingFailed, training_run_execute
+from modeling.training_config import ModelKind
+
+
+class Command(BaseCommand):
+    help = "Train a model, compare it with the baselines in the same folds, export it and register it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--dataset", nargs="+", required=True, metavar="NAME|PATH", help="'simulated', or one or more capture files"
+        )
+        parser.add_argument("--model", choices=list(ModelKind), default=str(ModelKind.FOCAL))
+        parser.add_argument("--market", choices=[m.value for m in Market], default=settings.SURGE_MARKET)
+        parser.add_argument(
+            "--config",
+            default="{}",
+            metavar="JSON",
+            help='other settings, such as \'{"barriers":{"take_profit_bps":80}}\'',
+        )
+        parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        started = time.monotonic()
+        try:
+            run = training_run_execute(
+                dataset="\n".join(options["dataset"]),
+                config={**_config(options["config"]), "model": options["model"]},
+                mode=settings.SURGE_MODE,
+                market=options["market"],
+                on_progress=self._progress,
+            )
+        except (TrainingFailed, TrainingCancelled) as error:
+            raise CommandError(str(error), returncode=2) from error
+        assert run.model_version is not None  # a run that is done has one
+        report = report_of(run.model_version, time.monotonic() - started)
+        self.stdout.write(json.dumps(report) if options["as_json"] else readable(report))
+
+    def _progress(self, share: float, step: str) -> None:
+        self.stderr.write(f"{100 * share:3.0f} %  {step}", self.style.SUCCESS if sys.stderr.isatty() else str)
+        self.stderr.flush()
+
+
+def _config(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise CommandError(f"--config is no valid JSON: {error}.", returncode=2) from error
+    if not isinstance(values, dict):
+        raise CommandError('--config must be a JSON object such as {"n_folds": 3}.', returncode=2)
+    return values
+
+
+def report_of(model_version: ModelVersion, seconds: float) -> dict[str, Any]:
+    card = model_version.card
+    return {
+        "model_version": model_version.version,
+        "status": model_version.status,
+        "dataset": card["dataset"],
+        "data_hash": card["data_hash"],
+        "folds": card["folds"],
+        "metrics": card["metrics"],
+        "baselines": card["baselines"],
+        "gates": card["gates"],
+        "seconds": round(seconds, 2),
+    }
+
+
+def readable(report: dict[str, Any]) -> str:
+    metrics = report["metrics"]
+    lines = [
+        f"{report['model_version']} ({report['status']}), {report['seconds']:.0f} s",
+        f"{metrics['rows']} rows, {metrics['events']} surges, share of surges {metrics['base_rate']:.3f}",
+        *(f"  {name:<9}{_interval(metrics[name])}" for name in ("ap", "auc", "brier", "logloss", "ece")),
+        "Baselines in the same folds (AP; our gain)",
+        *(f"  {name:<9}{row['ap']:.3f}  {_interval(row['ap_gain'])}" for name, row in report["baselines"].items()),
+        "Gates",
+        *(f"  {'ok  ' if gate['ok'] else 'FAIL'} {name}: {gate['text']}" for name, gate in report["gates"].items()),
+    ]
+    return "\n".join(lines)
+
+
+def _interval(row: dict[str, float]) -> str:
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
