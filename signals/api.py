@@ -115,7 +115,7 @@ def board_read() -> Board:
 def series_read(symbol: str, since_ns: int, until_ns: int) -> ScoreSeries:
     try:
         return score_series(symbol, since_ns, until_ns)
-    except (ClickHouseError, OSError) as error:
+    except (ClickHouseError, OSError, EOFError) as error:
         detail = _("ClickHouse does not answer, so there is no chart. Is ./surge up running?")
         raise StoreUnavailable(detail) from error
 

@@ -36,7 +36,7 @@ def row_now(row: Mapping[str, Any], now_ns: int) -> Row:
 
 def by_probability(row: Mapping[str, Any]) -> tuple[float, str]:
     p = row.get("p")
-    return (-p if p is not None and is_number(p) else 1.0, row["symbol"])
+    return (-p if is_number(p) else 1.0, row["symbol"])
 
 
 def board_now(rows: Iterable[Mapping[str, Any]], now_ns: int) -> Board:

@@ -1,6 +1,7 @@
 """Numbers as people read them; static/js/format.js says the same in the browser."""
 
 import math
+from typing import TypeGuard
 
 Number = float | int | None
 DASH = "–"
@@ -8,8 +9,8 @@ DECIMALS = ((100.0, 2), (1.0, 4), (0.01, 5), (0.0, 8))
 """From which price on how many digits follow the point."""
 
 
-def is_number(value: Number) -> bool:
-    return value is not None and math.isfinite(value)
+def is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def price_decimals(price: float) -> int:
@@ -22,7 +23,7 @@ def price_text(price: Number) -> str:
     >>> price_text(67123.456), price_text(0.00001234)
     ('67,123.46', '0.00001234')
     """
-    return f"{price:,.{price_decimals(price)}f}" if price is not None and is_number(price) else DASH
+    return f"{price:,.{price_decimals(price)}f}" if is_number(price) else DASH
 
 
 def percent_text(share: Number) -> str:
@@ -31,12 +32,12 @@ def percent_text(share: Number) -> str:
     >>> percent_text(0.6234)
     '62.3%'
     """
-    return f"{100 * share:.1f}%" if share is not None and is_number(share) else DASH
+    return f"{100 * share:.1f}%" if is_number(share) else DASH
 
 
 def bps_text(bps: Number) -> str:
     """Return basis points without a sign of their own, as for a spread or a cost."""
-    return f"{bps:.1f}" if bps is not None and is_number(bps) else DASH
+    return f"{bps:.1f}" if is_number(bps) else DASH
 
 
 def signed_bps_text(bps: Number) -> str:
@@ -45,7 +46,7 @@ def signed_bps_text(bps: Number) -> str:
     >>> signed_bps_text(12.34), signed_bps_text(-0.04)
     ('+12.3', '0.0')
     """
-    if bps is None or not is_number(bps):
+    if not is_number(bps):
         return DASH
     rounded = round(bps, 1)
     return f"{rounded:+.1f}" if rounded else "0.0"
@@ -57,7 +58,7 @@ def age_text(milliseconds: Number) -> str:
     >>> age_text(430), age_text(61_000), age_text(7_300_000)
     ('0.4 s', '1 min', '2 h')
     """
-    if milliseconds is None or not is_number(milliseconds):
+    if not is_number(milliseconds):
         return DASH
     seconds = max(0.0, milliseconds / 1000)
     if seconds < 10:

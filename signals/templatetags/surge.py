@@ -105,7 +105,7 @@ def feature_text(name: str) -> str:
 @register.filter
 def figure(value: Any) -> str:
     """Return a number of unknown size: four meaningful digits, no exponent for everyday sizes."""
-    if value is None or not formats.is_number(value):
+    if not formats.is_number(value):
         return formats.DASH
     size = abs(value)
     if size >= 1e6 or 0 < size < 1e-4:
@@ -122,13 +122,13 @@ def share_of(part: float, whole: float) -> str:
 
 @register.filter
 def as_share(p: Any) -> str:
-    return share_of(p if p is not None and formats.is_number(p) else 0.0, 1.0)
+    return share_of(p if formats.is_number(p) else 0.0, 1.0)
 
 
 @register.filter
 def as_data(value: Any) -> str:
     """Return a number for a data attribute, the same in every language; empty when there is none."""
-    return repr(float(value)) if value is not None and formats.is_number(value) else ""
+    return repr(float(value)) if formats.is_number(value) else ""
 
 
 @register.filter

@@ -184,7 +184,7 @@ function showState(line, state, reason) {
   line.dataset.state = state;
   const shown = put(line.querySelector('[data-cell="state"]'), word(`state_${state}`));
   shown.className = `state state-${state}`;
-  shown.title = reason ?? "";
+  shown.title = (reason ?? "").split(", ").filter(Boolean).map((gate) => page.words[`gate_${gate}`] ?? gate).join(", ");
 }
 
 function flashOnce(element, name) {
