@@ -70,7 +70,7 @@ class CaptureWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._stream: IO[bytes]
         if self.path.suffix == ".gz":
-            self._stream = gzip.open(self.path, "ab", compresslevel=4)  # type: ignore[assignment]  # noqa: SIM115 - closed by close()
+            self._stream = gzip.open(self.path, "ab", compresslevel=4)  # type: ignore[assignment]  # noqa: SIM115
         elif self.path.suffix == ".zst":
             self._stream = zstandard.open(self.path, "ab")  # noqa: SIM115
         else:
