@@ -18,10 +18,12 @@ GATES = [
     {"name": "utility", "value": 18.4, "threshold": 10.0, "margin": 8.4, "passed": True},
     {"name": "synced", "value": 1.0, "threshold": 1.0, "margin": 0.0, "passed": True},
 ]
+PROMOTED = datetime(2026, 11, 22, tzinfo=UTC)
+MODEL = {"mode": "demo", "status": "champion", "created_at": PROMOTED, "promoted_at": PROMOTED, "card": {"gates": {}}}
 
 
 def model_version_make(version: str = "m-1") -> ModelVersion:
-    return ModelVersion.objects.get_or_create(version=version, defaults={"mode": "demo", "status": "champion"})[0]
+    return ModelVersion.objects.get_or_create(version=version, defaults=MODEL)[0]
 
 
 def strategy_make(name: str = "a-tier", tier: str = "A", **values: Any) -> Strategy:

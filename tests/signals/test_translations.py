@@ -16,7 +16,7 @@ from signals.translations import TranslationError, mo_bytes, po_entries
 PROJECT = Path(__file__).resolve().parents[2]
 CATALOGUE = PROJECT / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po"
 APPS = ("marketdata", "modeling", "signals", "backtests", "surge_site")
-CALLS = {"_": 0, "gettext": 0, "gettext_lazy": 0, "gettext_noop": 0, "pgettext": 1, "pgettext_lazy": 1}
+CALLS = {"_": 0, "gettext": 0, "gettext_lazy": 0, "gettext_noop": 0, "pgettext": 1, "pgettext_lazy": 1, "ngettext": 1}
 TEMPLATE_CALL = re.compile(r"""\b(?:gettext|_)\(u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\)""")
 DJANGO_TRANSLATES = {"English", "Simplified Chinese"}
 
@@ -26,7 +26,9 @@ def words_of_python(source: str) -> Iterator[str]:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in CALLS:
             continue
         texts = [word.value for word in node.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
-        if len(texts) > CALLS[node.func.id]:
+        if node.func.id == "ngettext":
+            yield "\0".join(texts[:2])
+        elif len(texts) > CALLS[node.func.id]:
             yield "\x04".join(texts[: CALLS[node.func.id] + 1])
 
 
@@ -67,7 +69,8 @@ def test_no_translation_is_left_over() -> None:
 def test_placeholders_survive_translation() -> None:
     for entry in po_entries(CATALOGUE.read_text(encoding="utf-8")):
         if entry.key:
-            held = [sorted(re.findall(r"%\(\w+\)s|\{\w+\}|<[^>]+>", text)) for text in (entry.key, entry.text)]
+            english = entry.key.split("\0")[-1]
+            held = [sorted(re.findall(r"%\(\w+\)s|%d|\{\w+\}|<[^>]+>", text)) for text in (english, entry.text)]
             assert held[0] == held[1], entry.key
 
 
