@@ -36,6 +36,7 @@ log = logging.getLogger("surge.up")
 LOOK_EVERY_S = 0.25
 COUNT_EVERY_S = 1.0
 START_TIMEOUT_S = 300.0
+WORKER_STOP_S = 25.0  # it hands unfinished tasks back within 20 s
 PINGS = {"spot": "/api/v3/ping", "usdm": "/fapi/v1/ping"}
 
 
@@ -133,7 +134,7 @@ class Up:
         worker = [*celery, "worker", "-Q", "cpu,io", "--concurrency", "2", "-l", "INFO", "--without-gossip"]
         schedule = "django_celery_beat.schedulers:DatabaseScheduler"
         self.supervisor.add(self._child("web", [*web, "surge_site.asgi:application"]), self._web_is_ready)
-        self.supervisor.add(self._child("worker", worker), worker_answers)
+        self.supervisor.add(self._child("worker", worker, stop_timeout_s=WORKER_STOP_S), worker_answers)
         self.supervisor.add(self._child("beat", [*celery, "beat", "-l", "INFO", "--scheduler", schedule]))
 
     def _start_market(self, version: str) -> None:
@@ -155,17 +156,17 @@ class Up:
         ping = f"http://{LOOPBACK}:{port}{PINGS[settings.SURGE_MARKET]}"
         self.supervisor.add(exchange, lambda: answers(ping))
 
-    def _manage(self, name: str, *words: str, shows_errors: bool = False) -> ChildProcess:
-        return self._child(name, [sys.executable, str(PROJECT / "manage.py"), *words], shows_errors=shows_errors)
+    def _manage(self, name: str, *words: str, **how: Any) -> ChildProcess:
+        return self._child(name, [sys.executable, str(PROJECT / "manage.py"), *words], **how)
 
-    def _child(self, name: str, command: list[str], *, shows_errors: bool = False) -> ChildProcess:
+    def _child(self, name: str, command: list[str], **how: Any) -> ChildProcess:
         return ChildProcess(
             name=name,
             command=command,
             log_path=settings.SURGE_VAR_DIR / "log" / f"{name}.log",
             environment={RUN_VARIABLE: self.token, "REMAP_SIGTERM": "SIGQUIT", **self.exchange_environment},
             folder=PROJECT,
-            shows_errors=shows_errors,
+            **how,
         )
 
     def _step(self, on_ready: Callable[[], None]) -> None:
