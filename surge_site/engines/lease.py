@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from surge_site.config import OWN_ENGINES_VARIABLE, PROJECT, EngineChoice, SurgeConfig
 from surge_site.engines.engine import EngineError
 from surge_site.engines.lock import FileLock
+from surge_site.engines.probe import engine_probe
 from surge_site.engines.run_file import RunFolder
 
 log = logging.getLogger("surge.engines")
@@ -54,9 +55,9 @@ class EngineLease:
         return {SETTING_OF[name]: self.facts[name].url for name in self.own}
 
     def open(self) -> None:
-        for name, setting in SETTING_OF.items():
-            if url := getattr(self.config, setting):
-                self.facts[name] = EngineFacts("url", "", url)
+        for name in SETTING_OF.keys() - set(self.own):
+            url = getattr(self.config, SETTING_OF[name])
+            self.facts[name] = EngineFacts("url", engine_probe(name, url) if self.as_warden else "", url)
         if self.own or self.as_warden:
             self._users = FileLock(self.folder.users_lock)
             self._users.shared()  # waits while a keeper is stopping
