@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import redis
-from clickhouse_driver.errors import Error as ClickHouseError
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404
@@ -18,6 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from marketdata.archive import ArchiveError
+from marketdata.features.replay import GRID_NS
 from signals.board import Board, board_now
 from signals.charts import ChartLabels, SignalMark, symbol_figure
 from signals.formats import percent_text, signed_bps_text
@@ -114,8 +115,8 @@ def board_read() -> Board:
 
 def series_read(symbol: str, since_ns: int, until_ns: int) -> ScoreSeries:
     try:
-        return score_series(symbol, since_ns, until_ns)
-    except (ClickHouseError, OSError, EOFError) as error:
+        return score_series(symbol, since_ns, until_ns, limit=(until_ns - since_ns) // GRID_NS + 1)
+    except ArchiveError as error:
         detail = _("ClickHouse does not answer, so there is no chart. Is ./surge up running?")
         raise StoreUnavailable(detail) from error
 
