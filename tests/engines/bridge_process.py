@@ -23,13 +23,13 @@ class BridgeProcess:
     port: int = 0
     process: "subprocess.Popen[str] | None" = field(default=None, repr=False)
 
-    def start(self) -> "BridgeProcess":
+    def start(self, port: int = 0) -> "BridgeProcess":
         with self.log_path.open("a") as log:  # a pipe that nobody reads would fill and stop the process
-            self.process = bridge_popen(*self.arguments(), errors=log)
+            self.process = bridge_popen(*self.arguments(), "--port", str(port), errors=log)
         assert self.process.stdout is not None
-        word, _, port = self.process.stdout.readline().partition(" ")
+        word, _, number = self.process.stdout.readline().partition(" ")
         assert word == "ready", self.log_path.read_text()
-        self.port = int(port)
+        self.port = int(number)
         return self
 
     @property
