@@ -186,7 +186,9 @@ class Up:
         before = self.lease.settings
         self.lease.ensure()
         if self.lease.settings != before:
-            raise UpError("Another program took an engine's port meanwhile: start ./surge up again, it chooses new ones.")
+            raise UpError(
+                "Another program took an engine's port meanwhile: start ./surge up again, it chooses new ones."
+            )
 
     def _watch_trainer(self) -> None:
         trainer = self.trainer
