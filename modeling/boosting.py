@@ -106,6 +106,7 @@ def _parameters(how: Boosting, seed: int, n_rows: int) -> dict[str, Any]:
         "deterministic": True,
         "force_col_wise": True,
         "boost_from_average": False,
+        "feature_pre_filter": False,
         "metric": "None",
         "verbosity": -1,
     }

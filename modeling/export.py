@@ -8,12 +8,16 @@ import onnxruntime as ort
 
 from modeling.heads import TrainedModel, TreeRaw
 from modeling.onnx_graph import INPUT, PROBABILITIES, RAW_SCORES, fused_graph
+from modeling.onnx_trees import ZERO_EDGE, parse_trees, thresholds
 from modeling.scorer import open_session
 
 MAX_DP = 1e-12
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
 BATCHES = (1, 2, 7, 300, 5000)
 EDGE_ROWS = 2000
+ODD_VALUES = np.array(
+    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e300, -1e300, 1.7e308, -1.7e308, ZERO_EDGE, -ZERO_EDGE, 1e-36, -1e-36, 1e-30]
+)
 
 
 class ParityError(Exception):
@@ -97,24 +101,12 @@ def edge_rows(model: TrainedModel, x: np.ndarray, seed: int) -> np.ndarray:
     for feature, threshold in _thresholds(model):
         on = rng.integers(0, EDGE_ROWS, 3)
         rows[on, feature] = threshold, np.nextafter(threshold, np.inf), np.nextafter(threshold, -np.inf)
-    odd = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e300, -1e300, 1.7e308, 1e-30])
     spots = rng.random(rows.shape) < 0.02
-    rows[spots] = rng.choice(odd, int(spots.sum()))
-    uniform = np.repeat(odd[:, None], x.shape[1], axis=1)
+    rows[spots] = rng.choice(ODD_VALUES, int(spots.sum()))
+    uniform = np.repeat(ODD_VALUES[:, None], x.shape[1], axis=1)
     return np.concatenate([rows, uniform])
 
 
 def _thresholds(model: TrainedModel) -> list[tuple[int, float]]:
-    pairs: list[tuple[int, float]] = []
-    for head in model.heads:
-        if isinstance(head.model, TreeRaw):
-            for tree in head.model.booster.dump_model()["tree_info"]:
-                _collect(tree["tree_structure"], pairs)
-    return pairs
-
-
-def _collect(node: dict[str, Any], pairs: list[tuple[int, float]]) -> None:
-    if "split_feature" in node:
-        pairs.append((int(node["split_feature"]), float(node["threshold"])))
-        _collect(node["left_child"], pairs)
-        _collect(node["right_child"], pairs)
+    trees = [parse_trees(head.model.text) for head in model.heads if isinstance(head.model, TreeRaw)]
+    return [pair for part in trees for pair in thresholds(part)]

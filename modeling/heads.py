@@ -13,7 +13,7 @@ from modeling.calibration import Calibrator
 from modeling.focal import focal_probability
 
 HUGE = 1e300
-"""Inputs are clipped to this size; infinities then take the branches that LightGBM gives them."""
+"""Linear scores clip their inputs to this size: an infinity must not meet a factor of zero."""
 
 
 class RawModel(Protocol):

@@ -13,7 +13,7 @@ from skl2onnx.common.data_types import DoubleTensorType
 
 from modeling.calibration import LOGIT_EDGE, IsotonicCalibrator, PlattCalibrator
 from modeling.heads import HUGE, Head, LinearRaw, RawModel, RuleRaw, TrainedModel, TreeRaw
-from modeling.onnx_trees import tree_ensemble
+from modeling.onnx_trees import parse_trees, tree_ensemble
 
 OPSET = 21
 ML_OPSET = 5
@@ -59,8 +59,7 @@ def fused_graph(model: TrainedModel, metadata: dict[str, str]) -> bytes:
     """Return the ONNX model of `model`: input `features` (n, F), outputs `probabilities` and `raw_scores` (n, 2)."""
     g = _Graph()
     n_features = len(model.feature_names)
-    clipped = g.op("Clip", INPUT, -HUGE, HUGE)
-    raw = g.op("Concat", *(_raw_score(g, head.model, clipped, n_features) for head in model.heads), axis=1)
+    raw = g.op("Concat", *(_raw_score(g, head.model, n_features) for head in model.heads), axis=1)
     p = _calibrated(g, raw, model.heads)
     g.nodes.append(helper.make_node("Identity", [raw], [RAW_SCORES]))
     g.nodes.append(helper.make_node("Identity", [_together(g, p)], [PROBABILITIES]))
@@ -79,20 +78,21 @@ def fused_graph(model: TrainedModel, metadata: dict[str, str]) -> bytes:
     return bytes(made.SerializeToString(deterministic=True))
 
 
-def _raw_score(g: _Graph, model: RawModel, features: str, n_features: int) -> str:
+def _raw_score(g: _Graph, model: RawModel, n_features: int) -> str:
     if isinstance(model, TreeRaw):  # one ensemble per head: ONNX Runtime is slower with two targets in one
-        trees = g.add(tree_ensemble(model.booster, features, f"trees{len(g.nodes)}"))
+        trees = g.add(tree_ensemble(parse_trees(model.text), INPUT, f"trees{len(g.nodes)}"))
         return g.op("Add", trees, model.start)
     if isinstance(model, RuleRaw):
-        column = g.columns(features, model.feature, model.feature + 1)
-        return g.op("Div", g.op("Where", g.op("IsNaN", column), model.fill, column), model.scale)
+        column = g.columns(INPUT, model.feature, model.feature + 1)
+        known = g.op("Clip", g.op("Where", g.op("IsNaN", column), model.fill, column), -HUGE, HUGE)
+        return g.op("Div", known, model.scale)
     if isinstance(model, LinearRaw):
-        return _linear_score(g, model, features, n_features)
+        return _linear_score(g, model, n_features)
     raise TypeError(f"No export is known for a {type(model).__name__}.")
 
 
-def _linear_score(g: _Graph, model: LinearRaw, features: str, n_features: int) -> str:
-    filled = g.op("Where", g.op("IsNaN", features), g.constant(model.fill[None, :]), features)
+def _linear_score(g: _Graph, model: LinearRaw, n_features: int) -> str:
+    filled = g.op("Where", g.op("IsNaN", INPUT), g.constant(model.fill[None, :]), INPUT)
     cut = g.op("Min", g.op("Max", filled, g.constant(model.low[None, :])), g.constant(model.high[None, :]))
     converted = to_onnx(
         model.pipeline,

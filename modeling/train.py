@@ -101,6 +101,8 @@ def _check(data: Dataset, config: TrainingConfig) -> None:
     for rule in (config.burst, config.momentum):
         if rule.feature not in data.feature_names:
             raise DatasetError(f"The data have no feature {rule.feature!r}, which a baseline rule reads.")
+    if np.all(_is_constant(data.X)):
+        raise DatasetError("No feature varies in these data: nothing can be learned from them.")
     bets = f"+{config.barriers.take_profit_bps:g} / -{config.barriers.stop_loss_bps:g} bps"
     for outcome, word in ((Outcome.TAKE_PROFIT, "gain"), (Outcome.STOP_LOSS, "loss")):
         hits = int(data.hit(outcome).sum())
@@ -109,6 +111,11 @@ def _check(data: Dataset, config: TrainingConfig) -> None:
                 f"Only {hits} of {len(data)} rows reached the {word} first ({bets}): nothing can be learned "
                 "from so few. Use longer or livelier recordings, or other barriers."
             )
+
+
+def _is_constant(x: np.ndarray) -> np.ndarray:
+    first = np.where(np.isnan(x[:1]), np.nan, x[:1])
+    return np.all((x == first) | (np.isnan(x) & np.isnan(first)), axis=0)
 
 
 def _splits(data: Dataset, config: TrainingConfig) -> list[Split]:

@@ -5,56 +5,117 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ModelVersion',
+            name="ModelVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.SlugField(max_length=80, unique=True, verbose_name='version')),
-                ('created_at', models.DateTimeField(verbose_name='created at')),
-                ('status', models.CharField(choices=[('candidate', 'Candidate'), ('champion', 'Champion'), ('retired', 'Retired')], default='candidate', max_length=10, verbose_name='status')),
-                ('mode', models.CharField(choices=[('demo', 'Demo'), ('production', 'Production')], max_length=10, verbose_name='mode')),
-                ('feature_set_hash', models.CharField(max_length=64, verbose_name='feature set')),
-                ('card', models.JSONField(verbose_name='model card')),
-                ('folder', models.CharField(help_text='Relative to the models folder.', max_length=200, verbose_name='folder')),
-                ('sha256', models.CharField(max_length=64, verbose_name='SHA-256 of the model')),
-                ('promoted_at', models.DateTimeField(blank=True, null=True, verbose_name='promoted at')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("version", models.SlugField(max_length=80, unique=True, verbose_name="version")),
+                ("created_at", models.DateTimeField(verbose_name="created at")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("candidate", "Candidate"), ("champion", "Champion"), ("retired", "Retired")],
+                        default="candidate",
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("demo", "Demo"), ("production", "Production")], max_length=10, verbose_name="mode"
+                    ),
+                ),
+                ("feature_set_hash", models.CharField(max_length=64, verbose_name="feature set")),
+                ("card", models.JSONField(verbose_name="model card")),
+                (
+                    "folder",
+                    models.CharField(help_text="Relative to the models folder.", max_length=200, verbose_name="folder"),
+                ),
+                ("sha256", models.CharField(max_length=64, verbose_name="SHA-256 of the model")),
+                ("promoted_at", models.DateTimeField(blank=True, null=True, verbose_name="promoted at")),
             ],
             options={
-                'verbose_name': 'model version',
-                'verbose_name_plural': 'model versions',
-                'ordering': ['-created_at'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('status', 'champion')), fields=('mode',), name='modeling_one_champion_per_mode'), models.CheckConstraint(condition=models.Q(models.Q(('status', 'champion'), _negated=True), ('promoted_at__isnull', False), _connector='OR'), name='modeling_champion_was_promoted')],
+                "verbose_name": "model version",
+                "verbose_name_plural": "model versions",
+                "ordering": ["-created_at"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("status", "champion")),
+                        fields=("mode",),
+                        name="modeling_one_champion_per_mode",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status", "champion"), _negated=True),
+                            ("promoted_at__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="modeling_champion_was_promoted",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='TrainingRun',
+            name="TrainingRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('dataset', models.TextField(help_text='A name such as simulated, or capture files, one a line.', verbose_name='dataset')),
-                ('market', models.CharField(max_length=10, verbose_name='market')),
-                ('mode', models.CharField(choices=[('demo', 'Demo'), ('production', 'Production')], max_length=10, verbose_name='mode')),
-                ('config', models.JSONField(verbose_name='settings')),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=10, verbose_name='status')),
-                ('progress', models.FloatField(default=0.0, help_text='Share done, 0 to 1.', verbose_name='progress')),
-                ('message', models.CharField(blank=True, max_length=200, verbose_name='step')),
-                ('error', models.TextField(blank=True, verbose_name='error')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created at')),
-                ('started_at', models.DateTimeField(blank=True, null=True, verbose_name='started at')),
-                ('heartbeat_at', models.DateTimeField(blank=True, null=True, verbose_name='last sign of life')),
-                ('finished_at', models.DateTimeField(blank=True, null=True, verbose_name='finished at')),
-                ('model_version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='training_runs', to='modeling.modelversion')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "dataset",
+                    models.TextField(
+                        help_text="A name such as simulated, or capture files, one a line.", verbose_name="dataset"
+                    ),
+                ),
+                ("market", models.CharField(max_length=10, verbose_name="market")),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("demo", "Demo"), ("production", "Production")], max_length=10, verbose_name="mode"
+                    ),
+                ),
+                ("config", models.JSONField(verbose_name="settings")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                ("progress", models.FloatField(default=0.0, help_text="Share done, 0 to 1.", verbose_name="progress")),
+                ("message", models.CharField(blank=True, max_length=200, verbose_name="step")),
+                ("error", models.TextField(blank=True, verbose_name="error")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                ("started_at", models.DateTimeField(blank=True, null=True, verbose_name="started at")),
+                ("heartbeat_at", models.DateTimeField(blank=True, null=True, verbose_name="last sign of life")),
+                ("finished_at", models.DateTimeField(blank=True, null=True, verbose_name="finished at")),
+                (
+                    "model_version",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="training_runs",
+                        to="modeling.modelversion",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'training run',
-                'verbose_name_plural': 'training runs',
-                'ordering': ['-created_at'],
+                "verbose_name": "training run",
+                "verbose_name_plural": "training runs",
+                "ordering": ["-created_at"],
             },
         ),
     ]
