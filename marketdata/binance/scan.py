@@ -81,7 +81,8 @@ def name_hash(buffer: np.ndarray, start: int, end: int) -> int:
     value = np.uint64(14695981039346656037)
     for j in range(start, end):
         value = (value ^ np.uint64(buffer[j])) * np.uint64(1099511628211)
-    return int(value & np.uint64(TABLE_SIZE - 1))
+    slot: int = np.int64(value & np.uint64(TABLE_SIZE - 1))  # type: ignore[assignment]  # int() would stay unsigned
+    return slot
 
 
 @njit(cache=True)
@@ -286,7 +287,7 @@ def _object(
             return -1, 0, 0
         slot = 0
         if key_end - pos == 2:
-            slot = int(buffer[pos + 1])
+            slot = np.int64(buffer[pos + 1])  # type: ignore[assignment]  # int() would stay unsigned
         elif key_end - pos == 3 and buffer[pos + 1] == 112 and buffer[pos + 2] == 117:
             slot = _PU
         if slot != 0 and fields.kind[slot] != _ABSENT:
