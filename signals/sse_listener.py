@@ -50,14 +50,20 @@ def reread_all() -> None:
 
 
 async def listen(redis_client: Any) -> None:
-    """Deliver what is published until the connection breaks."""
+    """Deliver what is published until the connection breaks.
+
+    The client reconnects by itself after a short break and says nothing; only the new confirmation of the
+    subscription tells that something may have been missed.
+    """
     async with redis_client.pubsub() as subscription:
         await subscription.subscribe(REDIS_TOPIC)
-        await subscription.get_message(timeout=POLL_S)  # the confirmation: from here on nothing is missed
-        reread_all()
         while True:
-            message = await subscription.get_message(ignore_subscribe_messages=True, timeout=POLL_S)
-            if message is not None:
+            message = await subscription.get_message(timeout=POLL_S)
+            if message is None:
+                continue
+            if message["type"] == "subscribe":
+                reread_all()
+            elif message["type"] == "message":
                 deliver(message["data"])
                 await asyncio.sleep(0)  # let the open streams drain their queues
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django_eventstream.storage import DjangoModelStorage
 
 from signals import sse
 from signals.selectors import redis_client
@@ -93,10 +94,11 @@ def test_poison_is_survived(site: SiteProcess, cookie: str) -> None:
 def test_a_lost_redis_connection_loses_no_signal(site: SiteProcess, cookie: str) -> None:
     with Ear(site, cookie) as ear:
         caught_up(ear)
+        kept = DjangoModelStorage().append_event("demo.signals", "signal", json.dumps(signal("while deaf")))
         with redis_client() as client:
             assert client.execute_command("CLIENT", "KILL", "TYPE", "pubsub") >= 1
-        sse.publish_signal(signal("while deaf"))
-        assert ear.next("signal", timeout=15).json == signal("while deaf")
+        heard = ear.next("signal", timeout=15)
+        assert (heard.json, heard.id) == (signal("while deaf"), f"demo.signals:{kept.id}")
         sse.publish_signal(signal("after"))
         assert ear.next("signal").json == signal("after")
 
@@ -117,11 +119,13 @@ def test_a_user_has_so_many_streams_and_room_again_when_they_close(site: SitePro
 def test_open_streams_hold_no_connection_to_postgresql(site: SiteProcess, cookie_of: Callable[[str], str]) -> None:
     pool = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
     cookies = [cookie_of(f"reader-{number}") for number in range(pool // sse.STREAMS_PER_USER + 2)]
+    began = time.monotonic()
     ears = [Ear(site, cookie) for cookie in cookies for _ in range(sse.STREAMS_PER_USER)]
     try:
         assert len(ears) > pool
         for ear in ears:
             ear.next("stream-open")
+        assert time.monotonic() - began < sse.CHECK_S  # later than that, the check of the session gave them back
         with Ear(site, cookies[0], "/api/v1/signals/") as question:
             assert question.status == 200
     finally:

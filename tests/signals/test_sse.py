@@ -195,6 +195,9 @@ def test_only_what_is_not_finite_becomes_null(data: Any, clean: Any) -> None:
 # The listener
 
 
+CONFIRMATION = {"type": "subscribe", "data": 1}
+
+
 class ScriptedRedis:
     """A Redis client whose subscriptions play a script: bytes are messages, exceptions are raised."""
 
@@ -207,7 +210,7 @@ class ScriptedRedis:
 
     async def __aenter__(self) -> "ScriptedRedis":
         self.subscriptions += 1
-        self.script = self.scripts.pop(0) if self.scripts else []
+        self.script = [CONFIRMATION, *(self.scripts.pop(0) if self.scripts else [])]
         return self
 
     async def __aexit__(self, *details: Any) -> None:
@@ -217,15 +220,16 @@ class ScriptedRedis:
         assert topic == sse_listener.REDIS_TOPIC
 
     async def get_message(self, **options: Any) -> dict[str, Any] | None:
-        if "ignore_subscribe_messages" not in options:
-            return None  # the confirmation
         if not self.script:
             await asyncio.sleep(0.01)
             return None
         item = self.script.pop(0)
         if isinstance(item, Exception):
             raise item
-        return {"data": item}
+        if item is None:
+            await asyncio.sleep(0.01)
+            return None
+        return item if isinstance(item, dict) else {"type": "message", "data": item}
 
 
 def message(number: int) -> bytes:
@@ -285,6 +289,12 @@ async def test_after_a_new_subscription_every_page_reads_what_it_missed(ear: Lis
     await heard(ear, ScriptedRedis([redis.ConnectionError("gone")], [message(1)]), 1)
     assert ear.overflow
     assert ear.aevent.is_set()
+
+
+async def test_a_silent_reconnection_makes_every_page_read_again(ear: Listener) -> None:
+    asyncio.get_running_loop().call_later(0.05, ear.__dict__.update, {"overflow": False})
+    await heard(ear, ScriptedRedis([None] * 10 + [CONFIRMATION, message(1)]), 1)
+    assert ear.overflow
 
 
 async def test_the_listener_stops_when_it_is_told_to(ear: Listener) -> None:
