@@ -282,7 +282,7 @@ def fill_book(traits: Traits, state: State, books: Books, row: int) -> None:
             lots = max(1, int(usual_lots(traits, distance_bps) * lognormal(state, 0.7)))
             if books.levels[traits.offset + position] == 0:
                 _place_silently(traits, state, books, position, side * lots)
-            distance += traits.pitch * max(1.0, distance_bps / 20.0) * (0.5 + uniform(state))
+            distance += traits.pitch * max(1.0, distance_bps / 60.0) * (0.5 + uniform(state))
 
 
 @njit(cache=True)

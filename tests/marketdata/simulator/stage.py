@@ -51,14 +51,14 @@ async def ask(socket: ClientConnection, method: str, streams: list[str] | None, 
 
 
 async def answer(socket: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             message = json.loads(await socket.recv())
             if "id" in message and "result" in message or "msg" in message:
                 return message
 
 
-async def frames(socket: ClientConnection, count: int, within_s: float = 5.0) -> list[str]:
+async def frames(socket: ClientConnection, count: int, within_s: float = 20.0) -> list[str]:
     async with asyncio.timeout(within_s):
         return [str(await socket.recv()) for _ in range(count)]
 
@@ -87,7 +87,7 @@ def _http(url: str) -> tuple[int, dict[str, str], Any]:
             return error.code, dict(error.headers), json.loads(error.read())
 
 
-async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.01)
