@@ -12,8 +12,9 @@ from surge_site.engines.engine import EngineError
 from surge_site.engines.lease import EngineLease
 
 WITHOUT_ENGINES = {
-    "", "check", "collectstatic", "compilemessages", "config_explain", "diffsettings", "exchange", "findstatic",
-    "help", "lint", "lookahead", "makemessages", "makemigrations", "spectacular", "startapp", "test", "version",
+    "", "check", "collectstatic", "compile_kernels", "compile_translations", "compilemessages", "config_explain",
+    "diffsettings", "exchange", "findstatic", "help", "lint", "lookahead", "makemessages", "makemigrations",
+    "spectacular", "startapp", "test", "version",
 }  # fmt: skip
 USAGE_ERROR, STOPPED_BY_HAND = 2, 130
 

@@ -51,7 +51,7 @@ def champion_usable() -> ModelVersion | None:
     if champion.feature_set_hash != FEATURE_SET_HASH:
         log.info("The features have changed since model %s was trained", champion.version)
         return None
-    if not Path(settings.SURGE_MODELS_DIR, champion.version).is_dir():
+    if not Path(settings.SURGE_MODELS_DIR, champion.folder).is_dir():
         log.info("The files of model %s are gone from %s", champion.version, settings.SURGE_MODELS_DIR)
         return None
     return champion

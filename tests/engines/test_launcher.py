@@ -124,14 +124,37 @@ def test_a_present_libgomp_changes_nothing(surge: ModuleType) -> None:
     assert surge.libgomp_environment("libc.so.6") == {}
 
 
-def test_number_crunchers_get_one_thread_and_a_cache_of_their_own(
+def test_number_crunchers_get_one_thread(surge: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert surge.process_environment()["OMP_NUM_THREADS"] == "1"
+
+
+def test_changed_kernels_get_a_new_cache(surge: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surge, "PROJECT", tmp_path)
+    (tmp_path / "marketdata").mkdir()
+    called, plain = tmp_path / "marketdata" / "called.py", tmp_path / "marketdata" / "plain.py"
+    called.write_text("@njit\ndef add(a, b): return a + b\n")
+    plain.write_text("NAME = 1\n")
+    first = surge.kernels_folder()
+    plain.write_text("NAME = 2\n")
+    assert surge.kernels_folder() == first
+    called.write_text("@njit\ndef add(a, b): return a - b\n")
+    assert surge.kernels_folder() != first
+
+
+def test_kernels_are_compiled_once_and_older_ones_removed(
     surge: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    environment = surge.process_environment()
-    assert environment["OMP_NUM_THREADS"] == "1"
-    assert Path(environment["NUMBA_CACHE_DIR"]) == tmp_path / "var" / "numba"
+    runs: list[Path] = []
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(surge.subprocess, "run", lambda words, **_: runs.append(words[2]) or done)
+    older, folder = tmp_path / ".venv" / "kernels" / "older", tmp_path / ".venv" / "kernels" / "newer"
+    older.mkdir(parents=True)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
+    surge.kernels_prepare()
+    surge.kernels_prepare()
+    assert runs == ["compile_kernels"]
+    assert folder.exists() and not older.exists()
 
 
 class Index(http.server.BaseHTTPRequestHandler):
