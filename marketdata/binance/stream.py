@@ -30,6 +30,7 @@ CONNECTS_PER_5_MIN = 60
 """A fifth of what Binance allows an address, because other processes share it."""
 
 HEALTHY_AFTER_S = 10.0
+CHECK_S = 0.25
 _DATA_HEAD = b'{"stream":"'
 _HEAD_LENGTH = len(_DATA_HEAD)
 _SHUTDOWN_STREAM = b'{"stream":"!serverShutdown"'
@@ -108,7 +109,7 @@ class StreamPool:
         on_disconnect: Callable[[list[str]], None],
         clock_ns: Callable[[], int] = time.time_ns,
         cap_per_connection: int = 200,
-        silence_s: float = 5.0,
+        silence_s: float = 4.5,
         first_frame_s: float = 15.0,
         ends_with: str | None = None,
         draw: Callable[[], float] = random.random,
@@ -135,6 +136,11 @@ class StreamPool:
     def connected(self) -> int:
         """Connections that are open now."""
         return sum(line.is_open for line in self._lines)
+
+    @property
+    def frames(self) -> int:
+        """Data frames received since `run`."""
+        return sum(line.frames for line in self._lines)
 
     def pending(self) -> dict[str, float]:
         """Streams that were subscribed to and have not delivered a frame, each with its wait in seconds."""
@@ -196,6 +202,8 @@ class _Line:
         self._unheard: set[bytes] = set()
         self._socket: MarketSocket | None = None
         self._watch = SilenceWatch(pool._silence_s, 0.0)
+        self.frames = 0
+        self._frames_checked = 0
         self._shutting_down = False
         self._failure: BaseException | None = None
         self._last_request = 0
@@ -260,7 +268,7 @@ class _Line:
         try:
             await self._subscribe(socket)
             while not closed.done():
-                await asyncio.wait([closed], timeout=min(0.5, self._pool._silence_s / 4))
+                await asyncio.wait([closed], timeout=min(CHECK_S, self._pool._silence_s / 4))
                 self._check(socket)
         except ConnectionClosed:
             return
@@ -278,9 +286,13 @@ class _Line:
 
     def _check(self, socket: MarketSocket) -> None:
         """Tear the line when it is silent or the server announced its end: the next try brings another server."""
+        now_s = asyncio.get_running_loop().time()
+        if self.frames != self._frames_checked:
+            self._frames_checked = self.frames
+            self._watch.note_frame(now_s)
         if socket.state is not State.OPEN:
             return
-        silent = self._watch.is_silent(asyncio.get_running_loop().time())
+        silent = self._watch.is_silent(now_s)
         if silent or self._shutting_down:
             self._pool.statistics["silent" if silent else "server_shutdowns"] += 1
             log.warning("leaving a connection that %s", "is silent" if silent else "is about to shut down")
@@ -300,7 +312,7 @@ class _Line:
         """One whole message, inside the socket's callback."""
         recv_ns = self._pool._stamp()
         if frame.startswith(_DATA_HEAD) and not frame.startswith(_SHUTDOWN_STREAM):
-            self._watch.note_frame(asyncio.get_running_loop().time())
+            self.frames += 1
             if self._unheard:
                 self._prove(frame)
             self._hand_over(recv_ns, frame)
@@ -308,7 +320,6 @@ class _Line:
             self._take_notice(frame)
 
     def _hand_over(self, recv_ns: int, frame: bytes) -> None:
-        self._pool.statistics["frames"] += 1
         try:
             self._pool._on_frame(recv_ns, frame)
         except Exception as error:  # asyncio would swallow it here: carry it to run()
