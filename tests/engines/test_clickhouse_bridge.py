@@ -72,9 +72,9 @@ def test_ping_is_answered(client: Client) -> None:
 def test_the_server_tells_who_it_is(client: Client) -> None:
     client.execute("SELECT 1")
     info = client.connection.server_info
-    assert client.execute("SELECT version(), timezone()") == [
-        (".".join(map(str, info.version_tuple())) + ".1", info.timezone)
-    ] or client.execute("SELECT version()")[0][0].startswith(".".join(map(str, info.version_tuple())))
+    ((version, timezone),) = client.execute("SELECT version(), timezone()")
+    assert version.startswith(".".join(map(str, info.version_tuple())) + ".")
+    assert timezone == info.timezone
     assert info.timezone == "UTC"
     assert info.version_tuple() >= (24, 0, 0)
 
@@ -358,12 +358,12 @@ def test_a_format_clause_is_the_clients_affair(client: Client) -> None:
 
 
 def test_progress_grows_while_a_query_runs(client: Client) -> None:
-    result = client.execute_with_progress("SELECT sum(sipHash64(number)) FROM numbers(30000000)")
+    result = client.execute_with_progress("SELECT sum(sipHash64(number)) FROM numbers(15000000)")
     steps = list(result)
-    assert len(steps) > 2
+    assert len(steps) > 1
     assert steps == sorted(steps)
-    assert steps[-1] == (30_000_000, 30_000_000)
-    assert client.last_query.progress.rows == 30_000_000
+    assert steps[-1] == (15_000_000, 15_000_000)
+    assert client.last_query.progress.rows == 15_000_000
 
 
 def test_profile_and_progress_of_an_insert_are_told(client: Client, numbers: str) -> None:
@@ -420,6 +420,11 @@ def test_a_comment_of_the_client_does_not_hide_a_query_from_cancel(bridge: Bridg
         wait_for_query(client, is_running=True)
         busy.cancel()
         wait_for_query(client, is_running=False)
+        busy.execute("SET log_comment = 'mine'", settings={"log_comment": ""})
+        busy.execute_with_progress(HEAVY)
+        wait_for_query(client, is_running=True)
+        busy.disconnect()
+    wait_for_query(client, is_running=False)
 
 
 def test_asof_join_takes_the_row_before(client: Client) -> None:

@@ -2,13 +2,15 @@
 
 import doctest
 import struct
+import threading
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surge_site.engines.clickhouse_bridge import columns, request
+from surge_site.engines.clickhouse_bridge.cancel_watch import LOOK_EVERY_S, CancelWatch
 from surge_site.engines.clickhouse_bridge.columns import column_plan, type_parts
 from surge_site.engines.clickhouse_bridge.compression import FRAME_BYTES, Method, read_frame, write_frames
 from surge_site.engines.clickhouse_bridge.errors import ClientGone, MalformedStream, ServerError
@@ -18,17 +20,22 @@ from surge_site.engines.clickhouse_bridge.statements import Kind, parse_statemen
 from surge_site.engines.clickhouse_bridge.wire import ByteReader, string, varint
 
 
+steady = settings(deadline=None, derandomize=True)  # a busy machine is no failure
+
+
 def drip(data: bytes, step: int) -> ByteReader:
     """A reader whose bytes arrive `step` at a time."""
     pieces = [data[start : start + step] for start in range(0, len(data), step)]
     return ByteReader(lambda missing: pieces.pop(0) if pieces else b"")
 
 
+@steady
 @given(st.integers(0, 2**64 - 1), st.integers(1, 10))
 def test_a_number_is_read_as_it_was_written(number: int, step: int) -> None:
     assert drip(varint(number), step).varint() == number
 
 
+@steady
 @given(st.lists(st.binary(max_size=300), max_size=20), st.integers(1, 400))
 def test_strings_are_passed_over_however_they_arrive(strings: list[bytes], step: int) -> None:
     data = b"".join(map(string, strings))
@@ -50,6 +57,7 @@ def test_more_than_the_limit_is_refused_before_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("method", [Method.LZ4, Method.ZSTD])
+@steady
 @given(data=st.binary(max_size=2000))
 def test_a_frame_unpacks_to_what_was_packed(method: Method, data: bytes) -> None:
     packed = b"".join(write_frames(method, data + b"!"))
@@ -66,6 +74,7 @@ def test_big_data_becomes_several_frames(method: Method) -> None:
     assert found == data
 
 
+@steady
 @given(st.data())
 def test_a_frame_with_one_changed_byte_is_refused(data: st.DataObject) -> None:
     packed = bytearray(b"".join(write_frames(Method.LZ4, b"some rows of a block" * 5)))
@@ -215,6 +224,7 @@ def test_what_a_server_does_not_do_is_refused(sql: str, code: int) -> None:
     assert failure.value.code == code
 
 
+@steady
 @given(st.text(alphabet="ab'\"`;\\$-#/*() \n", max_size=40))
 def test_tokens_lose_nothing_but_space_and_notes(sql: str) -> None:
     position = 0
@@ -224,6 +234,7 @@ def test_tokens_lose_nothing_but_space_and_notes(sql: str) -> None:
         position = token.end
 
 
+@steady
 @given(st.text(max_size=30))
 def test_a_parameter_loses_its_quotes_only(value: str) -> None:
     literal = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -262,6 +273,7 @@ class FakeSession:
 settings_of_a_query = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from(["1", "2"]))
 
 
+@steady
 @given(st.lists(settings_of_a_query), st.dictionaries(st.sampled_from(["a", "b"]), st.just("own"), min_size=1))
 def test_settings_of_a_query_are_on_top_of_the_sessions_own(queries: list[dict[str, str]], own: dict[str, str]) -> None:
     session = FakeSession()
@@ -297,6 +309,28 @@ def test_settings_that_would_break_the_bridge_are_refused() -> None:
     with pytest.raises(ServerError):
         settings_wanted([Setting(name, "1", False)], known)
     assert settings_wanted([Setting(name, "0", False)], known) == ({name: "0"}, [])
+
+
+def test_a_query_that_ends_is_never_looked_after_later() -> None:
+    watch, looking, let_go, calls = CancelWatch(), threading.Event(), threading.Event(), []
+
+    def look() -> None:
+        looking.set()
+        assert let_go.wait(5)
+        calls.append(is_over)
+
+    is_over = False
+    watch.start()
+    try:
+        with watch.over(look):
+            assert looking.wait(5)
+            threading.Timer(0.2, let_go.set).start()
+        is_over = True
+        looking.clear()
+        assert not looking.wait(3 * LOOK_EVERY_S)
+    finally:
+        watch.stop()
+    assert calls == [False]
 
 
 @pytest.mark.parametrize("module", [columns, request])

@@ -7,10 +7,31 @@ from contextlib import contextmanager
 LOOK_EVERY_S = 0.05  # a query shorter than this is never looked at
 
 
+class _Watched:
+    """One waiting client; once `end` has returned it is not looked after any more, not even by a look under way.
+
+    Otherwise a late look could stop the client's next query.
+    """
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    def look(self) -> None:
+        with self._lock:
+            if not self._is_over:
+                self._look()
+
+    def end(self) -> None:
+        with self._lock:
+            self._is_over = True
+
+
 class CancelWatch:
     def __init__(self) -> None:
         self._change = threading.Condition()
-        self._looks: set[Callable[[], None]] = set()
+        self._watched: set[_Watched] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cancel-watch", daemon=True)
 
@@ -26,22 +47,24 @@ class CancelWatch:
     @contextmanager
     def over(self, look: Callable[[], None]) -> Iterator[None]:
         """Call `look` again and again, from the watch's own thread, while the block runs."""
+        watched = _Watched(look)
         with self._change:
-            self._looks.add(look)
+            self._watched.add(watched)
             self._change.notify()
         try:
             yield
         finally:
             with self._change:
-                self._looks.discard(look)
+                self._watched.discard(watched)
+            watched.end()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            for look in self._next_looks():
-                look()
+            for watched in self._waiting():
+                watched.look()
             self._stopped.wait(LOOK_EVERY_S)
 
-    def _next_looks(self) -> list[Callable[[], None]]:
+    def _waiting(self) -> list[_Watched]:
         with self._change:
-            self._change.wait_for(lambda: self._looks or self._stopped.is_set())
-            return list(self._looks)
+            self._change.wait_for(lambda: self._watched or self._stopped.is_set())
+            return list(self._watched)

@@ -10,7 +10,7 @@ from surge_site.engines.clickhouse_bridge.columns import column_plan
 from surge_site.engines.clickhouse_bridge.errors import Code, ServerError
 from surge_site.engines.clickhouse_bridge.inserts import Insert, Written
 from surge_site.engines.clickhouse_bridge.quoting import quoted, quoted_name
-from surge_site.engines.clickhouse_bridge.settings import SESSION_TIMEZONE, SettingsOverlay
+from surge_site.engines.clickhouse_bridge.settings import LOG_COMMENT, SESSION_TIMEZONE, SettingsOverlay
 from surge_site.engines.clickhouse_bridge.statements import InsertTarget, Statement
 from surge_site.engines.clickhouse_bridge.wire import ByteReader
 
@@ -32,7 +32,7 @@ class EngineSession:
         self._connection = connect()
         self._side: Any = None
         self._database = "default"
-        self._execute(f"SET log_comment = {quoted(tag)}")
+        self._execute(f"SET {LOG_COMMENT} = {quoted(tag)}")
         self._connection.set_progress_callback(self._report)
         self.overlay = SettingsOverlay(self._execute, self._changed_settings, tag)
         self.on_progress: Callable[[dict[str, int]], None] | None = None
@@ -66,6 +66,8 @@ class EngineSession:
         with _as_server_error():
             result = self._connection.query(statement.text, NATIVE, params=dict(parameters))
             blocks = list(native_blocks(result.bytes()))
+            if statement.keyword == "SET" and LOG_COMMENT in statement.text.lower():
+                self._execute(f"SET {LOG_COMMENT} = {quoted(self._tag)}")  # without it the session cannot be stopped
             if statement.keyword == "USE":
                 self._database = str(self._connection.query("SELECT currentDatabase()", "TSVRaw")).strip()
             if not blocks and statement.only_reads:
