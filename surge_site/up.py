@@ -96,7 +96,7 @@ class Up:
         self.say("Stopping ...")
         if self.trainer:
             self.trainer.stop()
-        self.supervisor.stop()
+        self.supervisor.stop(first=("live",))  # it uses all the others
         self.folder.up.unlink(missing_ok=True)
 
     def report(self) -> dict[str, Any]:
@@ -124,24 +124,28 @@ class Up:
             self.say("No model yet: training one on simulated history (once, under a minute)")
             self.trainer = self._manage("train", "train", "--dataset", "simulated", "--json", shows_errors=True)
             self.trainer.start()
-        self._start_pages()
+        self._start_page()
         if champion is not None:
             self._start_market(champion.version)
 
-    def _start_pages(self) -> None:
+    def _start_page(self) -> None:
         web = [sys.executable, "-m", "daphne", "-v", "0", "-b", LOOPBACK, "-p", str(self.web_port)]
-        celery = [sys.executable, "-m", "celery", "-A", "surge_site"]
-        worker = [*celery, "worker", "-Q", "cpu,io", "--concurrency", "2", "-l", "INFO", "--without-gossip"]
-        schedule = "django_celery_beat.schedulers:DatabaseScheduler"
         self.supervisor.add(self._child("web", [*web, "surge_site.asgi:application"]), self._web_is_ready)
-        self.supervisor.add(self._child("worker", worker, stop_timeout_s=WORKER_STOP_S), worker_answers)
-        self.supervisor.add(self._child("beat", [*celery, "beat", "-l", "INFO", "--scheduler", schedule]))
 
     def _start_market(self, version: str) -> None:
+        """Live comes first: the first signal waits for it, and a small machine starts one program at a time."""
         self.model_version = version
         if settings.SURGE_MODE == "demo":
             self._start_exchange()
         self.supervisor.add(self._manage("live", "live"), self._live_is_ready)
+        self._start_celery()
+
+    def _start_celery(self) -> None:
+        celery = [sys.executable, "-m", "celery", "-A", "surge_site"]
+        worker = [*celery, "worker", "-Q", "cpu,io", "--concurrency", "2", "-l", "INFO", "--without-gossip"]
+        schedule = "django_celery_beat.schedulers:DatabaseScheduler"
+        self.supervisor.add(self._child("worker", worker, stop_timeout_s=WORKER_STOP_S), worker_answers)
+        self.supervisor.add(self._child("beat", [*celery, "beat", "-l", "INFO", "--scheduler", schedule]))
 
     def _start_exchange(self) -> None:
         record = EngineRecord(settings.SURGE_VAR_DIR, "exchange")

@@ -28,7 +28,7 @@ class Watched:
 
 
 class Supervisor:
-    """`add` in start order; `look` often; `stop` ends the last one first."""
+    """`add` starts a child; `look` often, it restarts the fallen; `stop` at the end."""
 
     def __init__(self, *, give_up_after: int = 4, clock: Callable[[], float] = time.monotonic) -> None:
         self.children: dict[str, Watched] = {}
@@ -57,15 +57,15 @@ class Supervisor:
                 watched.was_healthy = watched.is_healthy()
         return [name for name, watched in self.children.items() if not watched.was_healthy]
 
-    def stop(self) -> None:
-        """Stop the newest child alone, for it uses the others; then the others together."""
-        newest_first = [watched.process for watched in reversed(self.children.values())]
-        for process in newest_first[:1]:
-            process.stop()
-        for process in newest_first:
-            process.ask_to_stop()
-        for process in newest_first:
-            process.stop()
+    def stop(self, first: tuple[str, ...] = ()) -> None:
+        """Stop those named first, one by one; then the others together."""
+        for name in first:
+            if name in self.children:
+                self.children[name].process.stop()
+        for watched in self.children.values():
+            watched.process.ask_to_stop()
+        for watched in self.children.values():
+            watched.process.stop()
 
     def _start(self, watched: Watched) -> None:
         watched.restart_at = None

@@ -112,7 +112,7 @@ def test_a_child_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
     assert child.exit_code == -signal.SIGKILL
 
 
-def test_the_newest_child_ends_before_the_others_are_asked(tmp_path: Path) -> None:
+def test_who_uses_the_others_ends_before_they_are_asked(tmp_path: Path) -> None:
     say_when = "import signal, time\ndef end(*_): print(time.monotonic_ns(), flush=True); raise SystemExit\n"
     script = f"{say_when}signal.signal(15, end); print('up', flush=True); time.sleep(600)"
     supervisor = Supervisor()
@@ -120,7 +120,7 @@ def test_the_newest_child_ends_before_the_others_are_asked(tmp_path: Path) -> No
         supervisor.add(python_child(name, script, tmp_path))
     children = [watched.process for watched in supervisor.children.values()]
     wait_until(lambda: all("up" in child.last_lines() for child in children))
-    supervisor.stop()
+    supervisor.stop(first=("second",))
     ended = [int(child.last_lines(1)) for child in children]
     assert ended[0] > ended[1]
 
