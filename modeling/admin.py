@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from modeling.artifacts import ArtifactError
 from modeling.models import ModelVersion, TrainingRun
 from modeling.services import model_version_promote, training_run_cancel, training_run_create
-from modeling.tasks import training_run_task
+from modeling.tasks import training_run_enqueue
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -93,7 +93,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     def repeat(self, request: HttpRequest, queryset: QuerySet[TrainingRun]) -> None:
         for old in queryset:
             run = training_run_create(dataset=old.dataset, config=old.config, mode=old.mode, market=old.market)
-            transaction.on_commit(partial(training_run_task.delay, run.pk))
+            transaction.on_commit(partial(training_run_enqueue, run.pk))
         self.message_user(request, _("The trainings wait for a worker."))
 
     @admin.action(description=_("Cancel"), permissions=["change"])

@@ -175,15 +175,16 @@ def probability_of_overfitting(returns: np.ndarray, n_blocks: int = 16) -> Overf
         raise ValueError("Overfitting is about a choice: pass the returns of at least two configurations.")
     if math.comb(n_blocks, n_blocks // 2) > MAX_SPLITS:
         raise ValueError(f"{n_blocks} blocks make more than {MAX_SPLITS} splits: use fewer blocks.")
+    centre = returns.mean(axis=0)
     blocks = np.array_split(returns, n_blocks)
     sums = np.array([block.sum(axis=0) for block in blocks])
-    squares = np.array([((block - returns.mean(axis=0)) ** 2).sum(axis=0) for block in blocks])
+    squares = np.array([((block - centre) ** 2).sum(axis=0) for block in blocks])
     lengths = np.array([len(block) for block in blocks])
     logits, results = [], []
     for choice in combinations(range(n_blocks), n_blocks // 2):
         inside = np.isin(np.arange(n_blocks), choice)
-        seen = _sharpes(sums[inside], squares[inside], lengths[inside], returns.mean(axis=0))
-        unseen = _sharpes(sums[~inside], squares[~inside], lengths[~inside], returns.mean(axis=0))
+        seen = _sharpes(sums[inside], squares[inside], lengths[inside], centre)
+        unseen = _sharpes(sums[~inside], squares[~inside], lengths[~inside], centre)
         best = int(np.argmax(seen))
         rank = np.sum(unseen < unseen[best]) + (np.sum(unseen == unseen[best]) + 1) / 2
         logits.append(math.log(rank / (trials + 1 - rank)))

@@ -182,6 +182,7 @@ def _dataset(run: TrainingRun, config: TrainingConfig, report: Progress) -> Data
     market = Market(run.market)
     if run.dataset == SIMULATED:
         step = f"playing {config.history.seconds / 60:.0f} simulated minutes of {config.history.symbols} coins"
+        report(0.0, step)
         return simulated_dataset(config, market, lambda share: report(share, step))
     paths = [Path(line) for line in run.dataset.splitlines()]
     for path in paths:

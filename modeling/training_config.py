@@ -38,7 +38,7 @@ class Boosting:
 class SimulatedHistory:
     """What `--dataset simulated` plays: never the seed that the demo exchange runs on."""
 
-    seconds: float = 3000.0
+    seconds: float = 2400.0
     symbols: int = 20
     seed: int = 20_260_117
     start_ns: int = 1_700_000_000 * NS_PER_S

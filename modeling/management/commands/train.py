@@ -17,6 +17,7 @@ from modeling.training_config import ModelKind
 
 class Command(BaseCommand):
     help = "Train a model, compare it with the baselines in the same folds, export it and register it."
+    _last_line: tuple[int, str] | None = None
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -49,8 +50,11 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(report) if options["as_json"] else readable(report))
 
     def _progress(self, share: float, step: str) -> None:
-        self.stderr.write(f"{100 * share:3.0f} %  {step}", self.style.SUCCESS if sys.stderr.isatty() else str)
-        self.stderr.flush()
+        line = (int(100 * share) // 5, step)
+        if line != self._last_line:
+            self.stderr.write(f"{100 * share:3.0f} %  {step}", self.style.SUCCESS if sys.stderr.isatty() else str)
+            self.stderr.flush()
+            self._last_line = line
 
 
 def _config(text: str) -> dict[str, Any]:
