@@ -8,12 +8,13 @@ import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from marketdata.events import Market
+from marketdata.events import NS_PER_S, Market
 from marketdata.simulator.market import SimulatedMarket
 from marketdata.simulator.server import ExchangeServer
 from marketdata.simulator.tape import survey
@@ -22,7 +23,14 @@ from marketdata.simulator.venue import LivingVenue, TapeVenue
 START_NS = 1_700_000_000_000_000_000
 
 
+@cache
+def compiled() -> None:
+    """Compile the market's kernels once, before a clock or a timeout runs."""
+    SimulatedMarket(0, Market.SPOT, 1, 0).advance(NS_PER_S // 10)
+
+
 def living(market: Market = Market.SPOT, *, symbols: int = 3, seed: int = 1, **options: Any) -> ExchangeServer:
+    compiled()
     return ExchangeServer(LivingVenue(SimulatedMarket(seed, market, symbols, START_NS)), **options)
 
 
