@@ -175,7 +175,11 @@ def stores_open(market: Market) -> LiveStores:
     def append_scores(columns: dict[str, np.ndarray]) -> None:
         archive.append_scores(columns, mode=settings.SURGE_MODE, market=market.value)
 
-    return LiveStores(store_board, append_scores)
+    def close() -> None:
+        client.close()
+        archive.close()
+
+    return LiveStores(store_board, append_scores, close)
 
 
 def unseen_close(market: Market) -> int:

@@ -36,6 +36,7 @@ class LiveStores:
 
     store_board: Callable[[list[dict[str, Any]]], None]
     append_scores: Callable[[dict[str, np.ndarray]], None]
+    close: Callable[[], None]
 
 
 @dataclass
@@ -164,6 +165,7 @@ class LiveSession:
         await asyncio.gather(*background, return_exceptions=True)
         for sink in (self._ledger_sink, self._board_sink, self._scores_sink):
             sink.close()
+        self.stores.close()
         if self.recorder is not None:
             self.recorder.close()
 

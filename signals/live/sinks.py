@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,9 @@ class Sink:
         return True
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """End the thread, and with it its database connection."""
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown(wait=True)
 
 
 def _with_fresh_connection(job: Job) -> None:

@@ -19,6 +19,7 @@ from channels.routing import get_default_application
 from channels.worker import Worker
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
 from marketdata.binance.rest import RestClient, RestError
 from marketdata.events import Market
@@ -68,6 +69,7 @@ async def work(options: LiveOptions) -> dict[str, Any]:
     finally:
         control.cancel()
         await asyncio.gather(control, return_exceptions=True)
+        await sync_to_async(connections.close_all)()
 
 
 async def listen() -> None:
@@ -88,6 +90,7 @@ async def sessions(options: LiveOptions, stop: asyncio.Event) -> dict[str, Any]:
         if instruments is None:
             return {}
         session = await sync_to_async(assemble.session_build)(options, standing, instruments, rest)
+        await sync_to_async(connections.close_all)()  # a session lives for days: its sinks have their own
         log.info("live: %d symbols, model %s", len(instruments), standing.model.version)
         over = CONTROL.new_session()
         await _either(session.run(over), stop, over)
