@@ -38,17 +38,20 @@ class Command(BaseCommand):
         lock = FileLock(folder.up_lock)
         if not lock.try_exclusive():
             url = folder.up_read().get("url", "an address it has not told yet")
-            raise CommandError(f"Surge already runs from {PROJECT}: {url} (stop that one first).", returncode=2)
-        wanted = UpOptions(options["exit_after_signals"], options["timeout"], options["seed"])
-        up = Up(lease, wanted, self._say)
+            self._say(f"Surge already runs from {PROJECT}: {url} (stop that one first).")
+            sys.exit(2)
+        with lock:
+            self._run(lease, options)
+
+    def _run(self, lease: EngineLease, options: dict[str, Any]) -> None:
         self._say("Engines: " + ", ".join(f"{n} {f.version} ({f.kind})" for n, f in lease.facts.items()))
+        up = Up(lease, UpOptions(options["exit_after_signals"], options["timeout"], options["seed"]), self._say)
         try:
             up.run(lambda: self._welcome(up, options))
         except (UpError, ChildGaveUp) as error:
             self._print_json(up, options)
-            raise CommandError(str(error)) from None
-        finally:
-            lock.close()
+            self._say(str(error))
+            sys.exit(1)
         self._print_json(up, options)
 
     def _welcome(self, up: Up, options: dict[str, Any]) -> None:
