@@ -91,6 +91,30 @@ async def test_a_client_that_reads_slowly_loses_nothing() -> None:
     assert received == payloads(lines)
 
 
+async def test_a_client_that_does_not_read_stops_the_tape_instead_of_filling_memory() -> None:
+    lines = recording(Market.SPOT, 60.0, 20)
+    size = sum(map(len, lines))
+    async with playing(lines, Market.SPOT) as exchange:
+        streams = sorted(exchange.venue.survey.streams)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", int(exchange.rest_url.rpartition(":")[2]), limit=1024
+        )
+        writer.write(
+            b"GET /stream HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        request = json.dumps({"method": "SUBSCRIBE", "params": streams, "id": 1}).encode()
+        writer.write(b"\x81\xfe" + len(request).to_bytes(2, "big") + b"\0\0\0\0" + request)  # a mask of zeros
+        await until(lambda: exchange.switchboard.sent.total() > 0)
+        await asyncio.sleep(0.5)
+        waiting = sum(socket.transport.get_write_buffer_size() for socket in exchange._sockets)
+        assert waiting < 2_000_000 < size
+        assert not exchange.finished.is_set()
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_a_capture_waits_for_its_first_subscriber() -> None:
     lines = recording(Market.SPOT, 1.0, 1)
     async with playing(lines, Market.SPOT, settle_s=0.0) as exchange, client(exchange, "/stream") as socket:
