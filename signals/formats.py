@@ -1,6 +1,7 @@
 """Numbers as people read them; static/js/format.js says the same in the browser."""
 
 import math
+from decimal import ROUND_HALF_UP, Decimal
 from typing import TypeGuard
 
 Number = float | int | None
@@ -13,6 +14,15 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def fixed(value: float, digits: int) -> Decimal:
+    """Return the value with so many digits, a half rounded away from zero as browsers do.
+
+    >>> fixed(1.25, 1)
+    Decimal('1.3')
+    """
+    return Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+
+
 def price_decimals(price: float) -> int:
     return next(digits for bound, digits in DECIMALS if abs(price) >= bound)
 
@@ -23,7 +33,7 @@ def price_text(price: Number) -> str:
     >>> price_text(67123.456), price_text(0.00001234)
     ('67,123.46', '0.00001234')
     """
-    return f"{price:,.{price_decimals(price)}f}" if is_number(price) else DASH
+    return f"{fixed(price, price_decimals(price)):,f}" if is_number(price) else DASH
 
 
 def percent_text(share: Number) -> str:
@@ -32,12 +42,12 @@ def percent_text(share: Number) -> str:
     >>> percent_text(0.6234)
     '62.3%'
     """
-    return f"{100 * share:.1f}%" if is_number(share) else DASH
+    return f"{fixed(100 * share, 1)}%" if is_number(share) else DASH
 
 
 def bps_text(bps: Number) -> str:
     """Return basis points without a sign of their own, as for a spread or a cost."""
-    return f"{bps:.1f}" if is_number(bps) else DASH
+    return str(fixed(bps, 1)) if is_number(bps) else DASH
 
 
 def signed_bps_text(bps: Number) -> str:
@@ -48,8 +58,8 @@ def signed_bps_text(bps: Number) -> str:
     """
     if not is_number(bps):
         return DASH
-    rounded = round(bps, 1)
-    return f"{rounded:+.1f}" if rounded else "0.0"
+    rounded = fixed(bps, 1)
+    return f"{rounded:+f}" if rounded else "0.0"
 
 
 def age_text(milliseconds: Number) -> str:
@@ -62,7 +72,7 @@ def age_text(milliseconds: Number) -> str:
         return DASH
     seconds = max(0.0, milliseconds / 1000)
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{fixed(seconds, 1)} s"
     if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.0f} h"
+        return f"{fixed(seconds, 0)} s"
+    return f"{fixed(seconds / 60, 0)} min" if seconds < 3600 else f"{fixed(seconds / 3600, 0)} h"

@@ -107,7 +107,7 @@ function ranges() {
 
 addEventListener("popstate", () => {
   const address = new URLSearchParams(location.search);
-  const symbol = address.get("symbol") ?? board.step(0)?.dataset.symbol;
+  const symbol = address.get("symbol") ?? board.first();
   if (symbol) choose(symbol, { minutes: Number(address.get("minutes") ?? 15), remember: false });
 });
 

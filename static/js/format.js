@@ -1,13 +1,12 @@
 // Numbers as people read them; signals/formats.py says the same on the server.
 const DASH = "–";
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-const grouped = (digits) => new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-const formats = new Map([2, 4, 5, 8].map((digits) => [digits, grouped(digits)]));
 
 export function priceText(price) {
   if (!isNumber(price)) return DASH;
   const size = Math.abs(price);
-  return formats.get(size >= 100 ? 2 : size >= 1 ? 4 : size >= 0.01 ? 5 : 8).format(price);
+  const [whole, rest] = price.toFixed(size >= 100 ? 2 : size >= 1 ? 4 : size >= 0.01 ? 5 : 8).split(".");
+  return `${whole.replace(/\B(?=(\d{3})+$)/g, ",")}.${rest}`;
 }
 
 export function percentText(share) {
@@ -20,9 +19,9 @@ export function bpsText(bps) {
 
 export function signedBpsText(bps) {
   if (!isNumber(bps)) return DASH;
-  const rounded = Math.round(bps * 10) / 10;
-  if (rounded === 0) return "0.0";
-  return `${rounded > 0 ? "+" : ""}${rounded.toFixed(1)}`;
+  const text = bps.toFixed(1);
+  if (Number(text) === 0) return "0.0";
+  return bps > 0 ? `+${text}` : text;
 }
 
 // The colour class of a change; of a gain, only what is above nothing is coloured.

@@ -74,6 +74,10 @@ export class LiveBoard extends EventTarget {
     return lines[Math.min(lines.length - 1, Math.max(0, at + by))];
   }
 
+  first() {
+    return this.#body.rows[0]?.dataset.symbol;
+  }
+
   top() {
     let best = null;
     for (const { row } of this.rows.values()) {

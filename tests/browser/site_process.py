@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ from django.db import connection
 from surge_site.config import OWN_ENGINES_VARIABLE, PROJECT
 from surge_site.engines.ports import port_choose
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 5.0
 
 
 class SiteProcess:
@@ -38,14 +37,20 @@ class SiteProcess:
         self._wait()
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(timeout=30)
-            self._process = None
+        """Stop it; a request under way at that moment can keep daphne's threads waiting for a loop that has ended."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
 
     def _environment(self) -> dict[str, str]:
         """The test database instead of the one that the engines were announced with."""
-        environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+        environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.browser.strict_settings"}
         name = connection.settings_dict["NAME"]
         if engines := json.loads(os.environ.get(OWN_ENGINES_VARIABLE, "{}")):
             engines["database_url"] = urlsplit(engines["database_url"])._replace(path=f"/{name}").geturl()

@@ -28,7 +28,8 @@ class Command(BaseCommand):
             ]
         except TranslationError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{len(compiled)} translation files compiled")
+        if options["verbosity"]:
+            self.stdout.write(f"{len(compiled)} translation files compiled")
 
 
 def compile_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
