@@ -14,7 +14,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from signals.formats import bps_text, percent_text, signed_bps_text
+from signals.formats import percent_text, price_text, signed_bps_text
 from signals.models import Signal, SignalOutcome, Strategy
 
 COUNT_LIMIT = 10_000
@@ -93,8 +93,8 @@ class OutcomeInline(admin.StackedInline):
 
 @admin.register(Signal)
 class SignalAdmin(ReadOnlyAdmin):
-    list_display = ["decided_at", "symbol", "strategy", "probability", "utility", "cost", "price", "result", "on_board"]
-    list_display_links = ["decided_at"]
+    list_display = ["decided", "symbol", "strategy", "probability", "utility", "ask", "result", "on_board"]
+    list_display_links = ["decided"]
     list_filter = ["strategy__tier", "market"]
     list_select_related = ["strategy", "outcome"]
     search_fields = ["=symbol"]
@@ -107,6 +107,10 @@ class SignalAdmin(ReadOnlyAdmin):
         signals: QuerySet[Signal] = super().get_queryset(request)
         return signals.filter(mode=settings.SURGE_MODE)
 
+    @admin.display(description=_("decided (UTC)"), ordering="decided_ns")
+    def decided(self, signal: Signal) -> str:
+        return f"{signal.decided_at:%Y-%m-%d %H:%M:%S}"
+
     @admin.display(description=_("probability"), ordering="p_tp")
     def probability(self, signal: Signal) -> str:
         return percent_text(signal.p_tp)
@@ -115,9 +119,9 @@ class SignalAdmin(ReadOnlyAdmin):
     def utility(self, signal: Signal) -> str:
         return signed_bps_text(signal.utility_bps)
 
-    @admin.display(description=_("cost (bps)"), ordering="cost_bps")
-    def cost(self, signal: Signal) -> str:
-        return bps_text(signal.cost_bps)
+    @admin.display(description=_("price"), ordering="price")
+    def ask(self, signal: Signal) -> str:
+        return price_text(float(signal.price))
 
     @admin.display(description=_("outcome"))
     def result(self, signal: Signal) -> str:
