@@ -117,7 +117,7 @@ class ExchangeServer:
         tape: Callable[[], Iterator[bytes]] | None = None,
         lifetime_s: float = DAY_S,
         settle_s: float = 1.0,
-        snapshot_hold_s: float = 5.0,
+        snapshot_hold_s: float = 3.0,
     ) -> None:
         self.venue = venue
         self.faults = Faults()
