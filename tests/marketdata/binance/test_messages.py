@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketdata.binance.messages import MessageParser, Rejected, price_e8, quantity
+from marketdata.binance.messages import MessageParser
+from marketdata.binance.strict import Rejected, price_e8, quantity
 from marketdata.capture import read_blocks, read_lines
 from marketdata.events import EventKind, Market
 from tests.marketdata.lines import START_NS, agg_trade, diff, line, snapshot, ticker
@@ -147,6 +148,11 @@ def test_damaged_lines_are_read_alike_by_scanner_and_judge(market, data):
         )
     ours = rows(bytes(block), market)
     assert ours == strict_rows(bytes(block), market)
+
+
+def test_a_stream_name_that_is_no_text_is_refused():
+    damaged = GOOD_LINES[0].replace(b"@100ms", b"@\xc300ms")
+    assert rows(GOOD_LINES[0] + damaged)[2] == {"malformed JSON": 1}
 
 
 @given(st.binary(max_size=400))
