@@ -57,11 +57,13 @@ def _boost(
     rows: TreeRows, gamma: float, alpha: float | None, how: Boosting, seed: int, rounds: int, valid: TreeRows | None
 ) -> lgb.Booster:
     def objective(raw: np.ndarray, data: lgb.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        return focal_gradient_hessian(raw, data.get_label(), gamma, alpha, data.get_weight())
+        y, weight = _target(data)
+        return focal_gradient_hessian(raw, y, gamma, alpha, weight)
 
     def after_psi(raw: np.ndarray, data: lgb.Dataset) -> tuple[str, float, bool]:
         p = focal_probability(raw, gamma, alpha)
-        return "logloss", log_loss(data.get_label(), p, data.get_weight()), False
+        y, weight = _target(data)
+        return "logloss", log_loss(y, p, weight), False
 
     start = _start(rows, gamma, alpha)
     train = _as_lightgbm(rows, start, how, seed)
@@ -73,6 +75,11 @@ def _boost(
         feval=after_psi,
         callbacks=[lgb.early_stopping(how.patience, verbose=False)] if valid else None,
     )
+
+
+def _target(data: lgb.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    y, weight = np.asarray(data.get_label()), data.get_weight()
+    return y, np.ones(len(y)) if weight is None else np.asarray(weight)  # LightGBM drops weights that are all one
 
 
 def _as_lightgbm(

@@ -83,7 +83,7 @@ def _platt_loss(z: np.ndarray, target: np.ndarray, weight: np.ndarray) -> float:
 
 
 @njit(cache=True)
-def pool_adjacent_violators(y, weight):
+def pool_adjacent_violators(y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the non-decreasing means nearest to `y` in weighted squares, and the pool each entry fell into."""
     n = len(y)
     mean, mass, first = np.empty(n), np.empty(n), np.empty(n, np.int64)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -174,7 +175,9 @@ def dataset_join(parts: Sequence[Dataset]) -> Dataset:
     symbols = tuple(sorted({name for part in parts for name in part.symbols}))
     place = {name: i for i, name in enumerate(symbols)}
     renamed = [replace(p, symbol=np.array([place[name] for name in p.symbols])[p.symbol]) for p in parts]
-    columns = {name: np.concatenate([part.arrays()[name] for part in renamed]) for name in parts[0].arrays()}
+    columns: dict[str, Any] = {
+        name: np.concatenate([part.arrays()[name] for part in renamed]) for name in parts[0].arrays()
+    }
     whole = replace(parts[0], **columns, symbols=symbols)
     whole = whole.take(np.lexsort((whole.symbol, whole.t0_ns)))
     return replace(whole, weight=average_uniqueness(whole.t0_ns, whole.t1_ns, whole.symbol, UNIQUENESS_BAR_NS))

@@ -47,7 +47,7 @@ def evaluate(
     block_ns = QUIET_BLOCKS * config.barriers.horizon_ns
     cluster, events = event_clusters(data.symbol, data.t0_ns, data.t1_ns, y > 0, block_ns)
     bootstrap = ClusterBootstrap.of(cluster, config.bootstrap_draws, config.seed)
-    metrics = {"rows": len(data), "events": events, "base_rate": float(y.mean())}
+    metrics: dict[str, Any] = {"rows": len(data), "events": events, "base_rate": float(y.mean())}
     metrics |= _with_intervals(y, p_tp, bootstrap) | _direction(data, p_tp.ranking)
     metrics |= _alerts(data, oof[:, 0], config.decision_p)
     metrics["p_sl"] = _points(data.hit(Outcome.STOP_LOSS), p_sl)

@@ -16,12 +16,12 @@ HESSIAN_FLOOR = 1e-6
 
 
 @njit(cache=True)
-def _log_sigmoid(x):
+def _log_sigmoid(x: float) -> float:
     return -math.log1p(math.exp(-x)) if x >= 0 else x - math.log1p(math.exp(x))
 
 
 @njit(cache=True)
-def _gradient_hessian(z, is_positive, gamma, alpha):
+def _gradient_hessian(z: float, is_positive: bool, gamma: float, alpha: float) -> tuple[float, float]:
     sign = 1.0 if is_positive else -1.0
     log_p, log_q = _log_sigmoid(sign * z), _log_sigmoid(-sign * z)
     p, q = math.exp(log_p), math.exp(log_q)
@@ -32,7 +32,17 @@ def _gradient_hessian(z, is_positive, gamma, alpha):
 
 
 @njit(cache=True)
-def _fill(z, y, weight, gamma, alpha_positive, alpha_negative, floor, gradient, hessian):
+def _fill(
+    z: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    gamma: float,
+    alpha_positive: float,
+    alpha_negative: float,
+    floor: float,
+    gradient: np.ndarray,
+    hessian: np.ndarray,
+) -> None:
     for i in range(len(z)):
         positive = y[i] > 0.5
         g, h = _gradient_hessian(z[i], positive, gamma, alpha_positive if positive else alpha_negative)
@@ -80,7 +90,7 @@ def focal_gradient_hessian(
 
 
 @njit(cache=True)
-def _start_score(base_rate, gamma, alpha_positive, alpha_negative):
+def _start_score(base_rate: float, gamma: float, alpha_positive: float, alpha_negative: float) -> float:
     low, high = -60.0, 60.0
     while True:
         middle = 0.5 * (low + high)
@@ -102,7 +112,7 @@ def focal_start_score(base_rate: float, gamma: float, alpha: float | None = None
 
 
 @njit(cache=True)
-def _probability(z, gamma, alpha_positive, alpha_negative):
+def _probability(z: float, gamma: float, alpha_positive: float, alpha_negative: float) -> float:
     small = math.exp(-abs(z))
     low, high = small / (1.0 + small), 1.0 / (1.0 + small)
     log_high = math.log1p(small)  # -log(high); -log(low) is that + |z|
@@ -115,7 +125,7 @@ def _probability(z, gamma, alpha_positive, alpha_negative):
 
 
 @njit(cache=True)
-def _probabilities(z, gamma, alpha_positive, alpha_negative):
+def _probabilities(z: np.ndarray, gamma: float, alpha_positive: float, alpha_negative: float) -> np.ndarray:
     out = np.empty_like(z)
     for i in range(len(z)):
         out[i] = _probability(z[i], gamma, alpha_positive, alpha_negative)

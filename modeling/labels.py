@@ -48,8 +48,8 @@ _NONE, _TAKE_PROFIT, _STOP_LOSS, _TIME_OUT = 0, 1, 2, 3
 
 
 @njit(cache=True)
-def _entry_row(ts_ns, bid, ask, earliest_ns, latest_ns):
-    row = np.searchsorted(ts_ns, earliest_ns)
+def _entry_row(ts_ns: np.ndarray, bid: np.ndarray, ask: np.ndarray, earliest_ns: int, latest_ns: int) -> int:
+    row = int(np.searchsorted(ts_ns, earliest_ns))
     while row < len(ts_ns) and ts_ns[row] <= latest_ns:
         if bid[row] > 0 and ask[row] > 0 and ask[row] >= bid[row]:
             return row
@@ -58,7 +58,15 @@ def _entry_row(ts_ns, bid, ask, earliest_ns, latest_ns):
 
 
 @njit(cache=True)
-def _follow(ts_ns, bid, row, entry_price, take_profit_bps, stop_loss_bps, deadline_ns):
+def _follow(
+    ts_ns: np.ndarray,
+    bid: np.ndarray,
+    row: int,
+    entry_price: float,
+    take_profit_bps: float,
+    stop_loss_bps: float,
+    deadline_ns: int,
+) -> tuple[int, int, float, float, float]:
     # Touches compare gain * 10000 with bps * price: exact for integer prices, so a touch "on the dot" counts.
     best = -np.inf
     worst = np.inf
@@ -81,7 +89,16 @@ def _follow(ts_ns, bid, row, entry_price, take_profit_bps, stop_loss_bps, deadli
 
 
 @njit(cache=True)
-def _triple_barrier(ts_ns, bid, ask, decision_ns, take_profit_bps, stop_loss_bps, horizon_ns, entry_latency_ns):
+def _triple_barrier(
+    ts_ns: np.ndarray,
+    bid: np.ndarray,
+    ask: np.ndarray,
+    decision_ns: np.ndarray,
+    take_profit_bps: np.ndarray,
+    stop_loss_bps: np.ndarray,
+    horizon_ns: int,
+    entry_latency_ns: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n = len(decision_ns)
     outcome = np.zeros(n, np.int8)
     times = np.full((2, n), -1, np.int64)

@@ -17,7 +17,7 @@ class Interval(NamedTuple):
 
 
 @njit(cache=True)
-def _average_precision_sorted(y, p, weight):
+def _average_precision_sorted(y: np.ndarray, p: np.ndarray, weight: np.ndarray) -> float:
     """`p` falling; equal scores count as one threshold."""
     total = 0.0
     for i in range(len(y)):
@@ -39,7 +39,7 @@ def _average_precision_sorted(y, p, weight):
 
 
 @njit(cache=True)
-def _roc_auc_sorted(y, p, weight):
+def _roc_auc_sorted(y: np.ndarray, p: np.ndarray, weight: np.ndarray) -> float:
     """`p` falling; a tie counts half."""
     above = positives = pairs = 0.0
     i = 0

@@ -5,6 +5,8 @@ bit: a row's score would depend on how many rows are scored with it. So these op
 columns, a multiple of every packet size; all other operations are exact. A score then is the same in any batch.
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -35,7 +37,7 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
-    def op(self, kind: str, *inputs: str | float, **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str | float, **attributes: Any) -> str:
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         out = f"n{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, names, [out], **attributes))

@@ -5,7 +5,7 @@ from numba import njit
 
 
 @njit(cache=True)
-def concurrency(first_bar, last_bar, n_bars):
+def concurrency(first_bar: np.ndarray, last_bar: np.ndarray, n_bars: int) -> np.ndarray:
     """Return how many labels are alive in each bar; label i lives in the closed range first_bar[i]..last_bar[i]."""
     change = np.zeros(n_bars + 1, np.int64)
     for i in range(len(first_bar)):
@@ -20,7 +20,7 @@ def concurrency(first_bar, last_bar, n_bars):
 
 
 @njit(cache=True)
-def _mean_inverse(alive, first_bar, last_bar):
+def _mean_inverse(alive: np.ndarray, first_bar: np.ndarray, last_bar: np.ndarray) -> np.ndarray:
     summed = np.zeros(len(alive) + 1)
     for bar in range(len(alive)):
         summed[bar + 1] = summed[bar] + (1.0 / alive[bar] if alive[bar] > 0 else 0.0)

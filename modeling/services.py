@@ -19,7 +19,7 @@ from marketdata.features.feature_set import FEATURE_SET_HASH
 from modeling.artifacts import ArtifactError, CardBarriers, ModelCard, artifact_read, artifact_write, sha256_hex
 from modeling.dataset import Dataset, DatasetError, dataset_join
 from modeling.models import Mode, ModelVersion, TrainingRun
-from modeling.selectors import champion_get
+from modeling.selectors import champion_get, training_run_list_open
 from modeling.simulated import dataset_of_blocks, simulated_dataset
 from modeling.training_config import TrainingConfig
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("surge.training")
 
 Progress = Callable[[float, str], None]
-Status = TrainingRun.Status
 
 SIMULATED = "simulated"
 DATA_SHARE = 0.35
@@ -93,32 +92,32 @@ def training_run_perform(*, run_id: int, on_progress: Progress | None = None) ->
     except TrainingCancelled:
         raise
     except (DatasetError, CaptureError, ArtifactError, TrainingFailed) as error:
-        _finish(run, Status.FAILED, error=str(error))
+        _finish(run, TrainingRun.Status.FAILED, error=str(error))
         raise TrainingFailed(str(error)) from error
     except BaseException as error:
-        _finish(run, Status.FAILED, error=f"{type(error).__name__}: {error}")
+        _finish(run, TrainingRun.Status.FAILED, error=f"{type(error).__name__}: {error}")
         raise
-    _finish(run, Status.DONE, progress=1.0, message="done", model_version=model_version)
+    _finish(run, TrainingRun.Status.DONE, progress=1.0, message="done", model_version=model_version)
     run.refresh_from_db()
     return run
 
 
 def training_run_cancel(*, run: TrainingRun) -> bool:
     """Stop a waiting or running training at its next step; False when it is over already."""
-    open_ones = TrainingRun.objects.filter(pk=run.pk, status__in=[Status.QUEUED, Status.RUNNING])
-    return bool(open_ones.update(status=Status.CANCELLED, finished_at=timezone.now()))
+    open_one = training_run_list_open().filter(pk=run.pk)
+    return bool(open_one.update(status=TrainingRun.Status.CANCELLED, finished_at=timezone.now()))
 
 
 def _claim(run_id: int) -> bool:
     """Two workers, one winner: the conditional update decides."""
     now = timezone.now()
-    lost = Q(status=Status.RUNNING, heartbeat_at__lt=now - LOST_AFTER)
-    free = TrainingRun.objects.filter(Q(status=Status.QUEUED) | lost, pk=run_id)
-    return bool(free.update(status=Status.RUNNING, started_at=now, heartbeat_at=now, error=""))
+    lost = Q(status=TrainingRun.Status.RUNNING, heartbeat_at__lt=now - LOST_AFTER)
+    free = TrainingRun.objects.filter(Q(status=TrainingRun.Status.QUEUED) | lost, pk=run_id)
+    return bool(free.update(status=TrainingRun.Status.RUNNING, started_at=now, heartbeat_at=now, error=""))
 
 
-def _finish(run: TrainingRun, status: str, **values: Any) -> None:
-    TrainingRun.objects.filter(pk=run.pk, status=Status.RUNNING).update(
+def _finish(run: TrainingRun, status: Any, **values: Any) -> None:
+    TrainingRun.objects.filter(pk=run.pk, status=TrainingRun.Status.RUNNING).update(
         status=status, finished_at=timezone.now(), **values
     )
 
@@ -135,7 +134,7 @@ class _Reporter:
         if (percent := (int(100 * share), step)) == self._last:
             return
         self._last = percent
-        alive = TrainingRun.objects.filter(pk=self._run_id, status=Status.RUNNING)
+        alive = TrainingRun.objects.filter(pk=self._run_id, status=TrainingRun.Status.RUNNING)
         if not alive.update(progress=share, message=step[:200], heartbeat_at=timezone.now()):
             raise TrainingCancelled("The training was cancelled.")
         if self._on_progress is not None:
@@ -194,7 +193,7 @@ def _dataset(run: TrainingRun, config: TrainingConfig, report: Progress) -> Data
     for i, path in enumerate(paths):
         report(i / len(paths), f"replaying {path.name}")
         try:
-            parts.append(dataset_of_blocks(read_blocks(path), config, market))
+            parts.append(dataset_of_blocks(read_blocks(path, salvage=config.salvage), config, market))
         except DatasetError as error:
             raise TrainingFailed(f"{path}: {error}") from error
     return dataset_join(parts)

@@ -138,6 +138,8 @@ def test_early_stopping_looks_at_a_slice_no_training_label_reaches(data: Dataset
         ({"boosting": {"leaves": 3}}, "boosting.leaves"),
         ({"n_folds": "four"}, "n_folds must be a int"),
         ({"barriers": 60}, "must be a JSON object"),
+        ({"salvage": 1}, "salvage must be a bool"),
+        ({"n_folds": True}, "n_folds must be a int"),
         ({"barriers": {"horizon_ns": 0}}, "above zero"),
     ],
 )

@@ -1,5 +1,6 @@
 """`train` as a person or a script calls it: one JSON object, progress beside it, and plain refusals."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from marketdata.events import Market
+from marketdata.simulator.history import capture_lines
+from marketdata.simulator.market import SimulatedMarket
 from modeling.models import ModelVersion
 from tests.modeling.cast import SMALL
 
@@ -49,6 +53,16 @@ def test_refusals_are_sentences_with_exit_code_2(words: list[str], sentence: str
         call_command("train", *words)
     assert refused.value.returncode == 2
     assert not ModelVersion.objects.exists()
+
+
+def test_a_cut_off_recording_is_refused_unless_salvaged(tmp_path: Path) -> None:
+    path = tmp_path / "cut.txt.gz"
+    whole = gzip.compress(b"".join(capture_lines(SimulatedMarket(5, Market.SPOT, 2, 10**18), 30.0)), 1)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CommandError, match="cut off or damaged"):
+        call_command("train", "--dataset", str(path))
+    with pytest.raises(CommandError, match=r"cut\.txt\.gz: The data hold no decision"):
+        call_command("train", "--dataset", str(path), "--salvage")
 
 
 @pytest.mark.realdata

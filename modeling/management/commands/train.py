@@ -31,6 +31,7 @@ class Command(BaseCommand):
             metavar="JSON",
             help='other settings, such as \'{"barriers":{"take_profit_bps":80}}\'',
         )
+        parser.add_argument("--salvage", action="store_true", help="use what lies before the damage of a cut-off file")
         parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
@@ -38,7 +39,7 @@ class Command(BaseCommand):
         try:
             run = training_run_execute(
                 dataset="\n".join(options["dataset"]),
-                config={**_config(options["config"]), "model": options["model"]},
+                config={**_config(options["config"]), "model": options["model"], "salvage": options["salvage"]},
                 mode=settings.SURGE_MODE,
                 market=options["market"],
                 on_progress=self._progress,
