@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from clickhouse_driver import Client
+from clickhouse_driver.compression import get_decompressor_cls
 from clickhouse_driver.errors import ServerException
 
 from tests.engines.bridge_process import PASSWORD, BridgeProcess
@@ -197,10 +198,12 @@ def test_an_insert_that_fails_early_is_told_while_rows_still_come(bridge: Bridge
 def test_an_insert_cut_off_in_the_middle_leaves_no_rows(bridge: BridgeProcess, client: Client, numbers: str) -> None:
     def rows() -> Iterator[tuple[int, str]]:
         yield from ((n, "x") for n in range(5))
+        wait_for_query(client, "INSERT INTO numbers_table", is_running=True)
         raise KeyboardInterrupt
 
     with bridge.client() as hasty, pytest.raises(KeyboardInterrupt):
         hasty.execute(f"INSERT INTO {numbers} VALUES", rows(), settings={"insert_block_size": 2})
+    wait_for_query(client, "INSERT INTO numbers_table", is_running=False)
     assert client.execute(f"SELECT count() FROM {numbers}") == [(0,)]
     assert client.execute(f"INSERT INTO {numbers} VALUES", [(1, "a")]) == 1
 
@@ -291,6 +294,22 @@ def test_a_setting_is_gone_after_its_query(client: Client) -> None:
     client.execute("SET max_block_size = 888")
     assert client.execute(sql, settings={"max_block_size": 999}) == [(999,)]
     assert client.execute(sql) == [(888,)]
+
+
+@pytest.mark.parametrize(("wanted", "used"), [({}, 0x82), ({"network_compression_method": "zstd"}, 0x90)])
+def test_the_client_chooses_how_answers_are_packed(
+    bridge: BridgeProcess, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], used: int
+) -> None:
+    methods = set()
+
+    def spy(method: int) -> Any:
+        methods.add(method)
+        return get_decompressor_cls(method)
+
+    monkeypatch.setattr("clickhouse_driver.streams.compressed.get_decompressor_cls", spy)
+    with bridge.client(compression="lz4") as client:
+        assert client.execute("SELECT 1", settings=wanted) == [(1,)]
+    assert methods == {used}
 
 
 def test_a_bad_value_of_a_setting_does_no_lasting_harm(client: Client) -> None:
@@ -405,9 +424,9 @@ def test_a_query_killed_by_another_client_fails_as_cancelled(bridge: BridgeProce
         assert failure.result()[0] == 394
 
 
-def wait_for_query(client: Client, *, is_running: bool) -> None:
-    """Until the heavy query is, or is no longer, among the engine's processes."""
-    sql = "SELECT count() FROM system.processes WHERE query LIKE '%sipHash64%' AND query NOT LIKE '%processes%'"
+def wait_for_query(client: Client, part: str = "sipHash64", *, is_running: bool) -> None:
+    """Until a query with this part is, or is no longer, among the engine's processes."""
+    sql = f"SELECT count() FROM system.processes WHERE query LIKE '%{part}%' AND query NOT LIKE '%processes%'"
     deadline = time.monotonic() + 10
     while client.execute(sql) != [(int(is_running),)]:
         assert time.monotonic() < deadline, f"the query should {'run' if is_running else 'have ended'}"

@@ -19,6 +19,7 @@ from clickhouse_driver.errors import Error
 
 from surge_site.engines.clickhouse_bridge.blocks import BLOCK_INFO
 from surge_site.engines.clickhouse_bridge.compression import Method, write_frames
+from surge_site.engines.clickhouse_bridge.protocol import ClientPacket, ServerPacket
 from surge_site.engines.clickhouse_bridge.wire import string, varint
 from tests.engines.bridge_process import MODULE, PASSWORD, PROJECT, BridgeProcess, bridge_refusal
 
@@ -309,6 +310,16 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
+
+
+def test_after_a_failed_insert_the_connection_is_still_in_step(bridge: BridgeProcess) -> None:
+    wrong = data(BLOCK_INFO + varint(1) + varint(1) + string("n") + string("String") + b"\x00" + string("abc"))
+    with raw_socket(bridge) as raw:
+        raw.sendall(INSERT + wrong * 50 + data(EMPTY) + varint(ClientPacket.PING))
+        raw.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: raw.recv(1 << 16), b""))
+    assert answer.count(b"CANNOT_PARSE_TEXT") == 1
+    assert answer.endswith(varint(ServerPacket.PONG))
 
 
 def test_a_stranger_may_not_send_much_before_it_is_known(bridge: BridgeProcess) -> None:

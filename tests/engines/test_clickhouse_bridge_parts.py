@@ -19,7 +19,6 @@ from surge_site.engines.clickhouse_bridge.settings import SettingsOverlay, setti
 from surge_site.engines.clickhouse_bridge.statements import Kind, parse_statement, tokens_of
 from surge_site.engines.clickhouse_bridge.wire import ByteReader, string, varint
 
-
 steady = settings(deadline=None, derandomize=True)  # a busy machine is no failure
 
 

@@ -1,7 +1,6 @@
 """One client's conversation from hello to goodbye: queries are answered one after the other."""
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -41,15 +40,15 @@ class Connection:
         self._channel = channel
         self._house = house
         self._session: EngineSession
-        self._state = threading.Lock()
         self._stop_reason = ""
         self.is_busy = False
 
     def serve(self) -> None:
         """Talk until one side ends it. Nothing that a client sends can hurt more than its own connection."""
         try:
-            if self._greet():
-                self._converse()
+            revision = self._greet()
+            if revision is not None:
+                self._converse(revision)
         except (ClientGone, OSError) as reason:
             logger.debug("A client left: %s", reason)
         except MalformedStream as reason:
@@ -67,33 +66,25 @@ class Connection:
 
     def interrupt(self, reason: str) -> None:
         """Stop the query that runs now; the reason is for the client. From another thread."""
-        with self._state:
-            self._stop_reason = self._stop_reason or reason
+        self._stop_reason = self._stop_reason or reason
         self._session.interrupt()
 
     def hang_up(self) -> None:
         self._channel.hang_up()
 
-    def _greet(self) -> bool:
+    def _greet(self) -> int | None:
+        """Let a client in that may come, and return the revision to speak with it; None when it was refused."""
         try:
             hello = read_hello(self._channel.reader)
             revision = used_revision(hello)
             self._house.credentials.check(hello)
             self._refuse_crowd()
-            self._session = self._house.engine.session()
+            self._session = self._house.engine.session(hello.database)
         except ServerError as refusal:
+            logger.warning("A client was refused: %s", refusal.text)
             self._channel.send_exception(refusal)
-            return False
-        try:
-            if hello.database:
-                self._session.use(hello.database)
-        except ServerError as refusal:
-            self._session.close()
-            self._channel.send_exception(refusal)
-            return False
-        self._channel.admit(revision)
-        self._channel.send(hello_packet(self._house.engine.identity, revision))
-        return True
+            return None
+        return revision
 
     def _refuse_crowd(self) -> None:
         if self._house.is_full():
@@ -101,9 +92,11 @@ class Connection:
                 Code.TOO_MANY_SIMULTANEOUS_QUERIES, "Too many clients are connected: disconnect the ones not in use"
             )
 
-    def _converse(self) -> None:
+    def _converse(self, revision: int) -> None:
         try:
-            if self._channel.revision >= Revision.ADDENDUM:
+            self._channel.admit(revision)
+            self._channel.send(hello_packet(self._house.engine.identity, revision))
+            if revision >= Revision.ADDENDUM:
                 with self._channel.without_haste():
                     self._channel.reader.string(_QUOTA_KEY_BYTES)
             while not self._house.is_closing():

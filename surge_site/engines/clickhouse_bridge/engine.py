@@ -9,13 +9,14 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
-from surge_site.engines.clickhouse_bridge.errors import BridgeRefused
+from surge_site.engines.clickhouse_bridge.errors import BridgeRefused, ServerError
 from surge_site.engines.clickhouse_bridge.handshake import Identity
 from surge_site.engines.clickhouse_bridge.quoting import quoted
 from surge_site.engines.clickhouse_bridge.session import EngineSession
 
 logger = logging.getLogger(__name__)
 LOCK_NAME = ".bridge.lock"
+DEFAULT_DATABASE = "default"
 # clickhouse-local's habits that a server has not
 _SERVER_HABITS = "SET implicit_select = 0, allow_introspection_functions = 0"
 
@@ -33,8 +34,14 @@ class Engine:
         self.known_settings = frozenset(self._column("SELECT name FROM system.settings"))
         self.identity = self._identity()
 
-    def session(self) -> EngineSession:
-        return EngineSession(self._connect, self.kill, f"bridge-{next(self._numbers)}")
+    def session(self, database: str) -> EngineSession:
+        session = EngineSession(self._connect, self.kill, f"bridge-{next(self._numbers)}")
+        try:
+            session.use(database or DEFAULT_DATABASE)
+        except ServerError:
+            session.close()
+            raise
+        return session
 
     def kill(self, tag: str) -> None:
         """Stop what the session with this tag is doing; nothing happens when it does nothing."""

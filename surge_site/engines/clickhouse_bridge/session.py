@@ -31,7 +31,7 @@ class EngineSession:
         self._tag = tag
         self._connection = connect()
         self._side: Any = None
-        self._database = "default"
+        self._database = ""
         self._execute(f"SET {LOG_COMMENT} = {quoted(tag)}")
         self._connection.set_progress_callback(self._report)
         self.overlay = SettingsOverlay(self._execute, self._changed_settings, tag)
