@@ -8,6 +8,7 @@ from signals import sse, views
 urlpatterns = [
     path("", views.board, name="board"),
     path("signals/feed/", views.feed, name="feed"),
+    path("signals/tally/", views.tally, name="tally"),
     path("signals/<uuid:public_id>/card/", views.signal_card, name="signal_card"),
     path("preferences/", views.preferences, name="preferences"),
     path("events/", sse.events, name="events"),

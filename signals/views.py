@@ -67,6 +67,11 @@ def feed(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def tally(request: HttpRequest) -> HttpResponse:
+    return render(request, "signals/_tally.html", {"tally": tally_day()})
+
+
+@require_safe
 def signal_card(request: HttpRequest, public_id: str) -> HttpResponse:
     signal = get_object_or_404(signal_list(mode=settings.SURGE_MODE), public_id=public_id)
     return render(request, "signals/_signal.html", {"signal": signal_row(signal)})
@@ -106,6 +111,7 @@ def page_settings(request: HttpRequest) -> dict[str, Any]:
         "events": reverse("events"),
         "symbols": reverse("api:symbols"),
         "feed": reverse("feed"),
+        "tally": reverse("tally"),
         "card": reverse("signal_card", args=["00000000-0000-0000-0000-000000000000"]),
         "chart": reverse("api:symbol_chart", args=["SYMBOL"]),
         "login": f"{reverse(settings.LOGIN_URL)}?next=",

@@ -129,7 +129,10 @@ stream.addEventListener("signal", ({ detail }) => {
   feed.arrived(detail);
   chart.mark(detail);
 });
-stream.addEventListener("outcome", ({ detail }) => feed.settled(detail));
+stream.addEventListener("outcome", ({ detail }) => {
+  feed.settled(detail);
+  if (feed.symbolOf(detail.public_id) === chart.symbol) chart.load(); // its mark changes colour
+});
 board.addEventListener("painted", now);
 board.addEventListener("aged", ages);
 board.addEventListener("choose", ({ detail }) => choose(detail));

@@ -1,12 +1,12 @@
 // Draws the figure it is given, in the colours of the theme, and lengthens it as scores come in.
-import { priceText, percentText } from "./format.js";
+import { percentText, signedBpsText } from "./format.js";
 import { page, word } from "./page.js";
 
 const PRICE = 0;
 const PROBABILITY = 1;
 const SIGNALS = 2;
 const EXTEND_MS = 1000;
-const LONGEST_LINE = 4000;
+const SLACK = 1.1; // the line may outgrow its time range by so much before it is asked for anew
 const RETRY_MS = 5000;
 const RESULTS = { tp: "var(--up)", sl: "var(--down)", timeout: "var(--warning)" };
 
@@ -24,6 +24,7 @@ export class Chart {
   start() {
     setInterval(() => this.#extend(), EXTEND_MS);
     document.addEventListener("surge:theme", () => this.#figure && this.#draw());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.#figure && this.#draw());
     new ResizeObserver(() => this.#plot.data && Plotly.Plots.resize(this.#plot)).observe(this.#plot);
     this.load();
   }
@@ -67,7 +68,7 @@ export class Chart {
     if (marks.x.includes(x)) return;
     marks.x.push(x);
     marks.y.push(Number(signal.price));
-    marks.text.push(`${signal.tier} ${percentText(signal.p_tp)} · ${priceText(Number(signal.price))}`);
+    marks.text.push(`${signal.tier} ${percentText(signal.p_tp)} · ${signedBpsText(signal.utility_bps)} bps`);
     marks.marker.color.push(RESULTS[signal.outcome?.result] ?? "var(--accent-text)");
     this.#draw();
   }
@@ -103,7 +104,9 @@ export class Chart {
     const x = fresh.map((point) => point.x);
     const more = { x: [x, x], y: [fresh.map((point) => point.price), fresh.map((point) => point.p)] };
     this.#say(null);
-    this.#drawn = this.#drawn.then(() => Plotly.extendTraces(this.#plot, more, [PRICE, PROBABILITY], LONGEST_LINE));
+    this.#drawn = this.#drawn.then(() => Plotly.extendTraces(this.#plot, more, [PRICE, PROBABILITY]));
+    const [line] = this.#figure.data;
+    if (this.#last - line.x[0] > SLACK * this.minutes * 60000) this.load();
   }
 
   // The figure itself grows too, so that a change of theme redraws everything.

@@ -3,13 +3,14 @@ import { percentText, signedBpsText } from "./format.js";
 import { page, word } from "./page.js";
 
 const LONGEST_FEED = 40;
-const TOAST_MS = 12000;
-const MOST_TOASTS = 3;
+const TOAST_MS = 9000;
+const TALLY_MS = 1500;
 
 export class Feed extends EventTarget {
   #list = document.getElementById("feed");
   #toasts = document.getElementById("toasts");
-  #day = document.getElementById("signals-day");
+  #tally = document.getElementById("tally");
+  #counting = 0;
 
   async arrived(signal) {
     if (this.#find(signal.public_id)) return; // sent again after a lost connection
@@ -18,7 +19,7 @@ export class Feed extends EventTarget {
     if (!card || this.#find(signal.public_id)) return;
     card.classList.add("signal-new");
     this.#list.prepend(card);
-    this.#day.textContent = String(Number(this.#day.textContent) + 1);
+    this.#count();
     while (this.#list.children.length > LONGEST_FEED) this.#list.lastElementChild.remove();
     this.#blank();
   }
@@ -30,12 +31,27 @@ export class Feed extends EventTarget {
     if (!card) return;
     card.querySelector("details").open = old.querySelector("details").open;
     old.replaceWith(card);
+    this.#count();
+  }
+
+  // The figures of the day, asked for once however many signals come in a row.
+  #count() {
+    clearTimeout(this.#counting);
+    this.#counting = setTimeout(async () => {
+      const html = await fetchHtml(page.tally);
+      if (html) this.#tally.replaceChildren(...html.body.children);
+    }, TALLY_MS);
+  }
+
+  symbolOf(publicId) {
+    return this.#find(publicId)?.dataset.symbol;
   }
 
   // After a gap: the whole list, with what is open left open.
   async reload() {
     const html = await fetchHtml(page.feed);
     if (html === null) return;
+    this.#count();
     if (html.body.textContent.trim() === this.#list.textContent.trim()) return;
     const open = new Set([...this.#list.querySelectorAll("details[open]")].map((details) => details.parentElement.dataset.signal));
     const cards = [...html.querySelectorAll(".signal")];
@@ -73,9 +89,8 @@ export class Feed extends EventTarget {
     close.setAttribute("aria-label", word("dismiss"));
     close.addEventListener("click", () => toast.remove());
     const values = { p: percentText(signal.p_tp), utility: signedBpsText(signal.utility_bps) };
-    toast.append(tier, link, close, element("p", "number", word("toast", values)));
-    this.#toasts.append(toast);
-    while (this.#toasts.children.length > MOST_TOASTS) this.#toasts.firstElementChild.remove();
+    toast.append(tier, link, element("p", "number", word("toast", values)), close);
+    this.#toasts.replaceChildren(toast); // the feed has the others
     fade(toast);
   }
 }

@@ -5,6 +5,7 @@ import { page, serverNow, word } from "./page.js";
 const PAINT_MS = 250;
 const ORDER_MS = 2000;
 const AGE_MS = 1000;
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class LiveBoard extends EventTarget {
   #body = document.getElementById("rows");
@@ -115,7 +116,7 @@ export class LiveBoard extends EventTarget {
     this.dispatchEvent(new CustomEvent("painted", { detail: painted }));
   }
 
-  #paintRow(row, flash) {
+  #paintRow(row, isShown) {
     const known = this.rows.get(row.symbol) ?? this.#add(row.symbol);
     const before = known.row;
     known.row = row;
@@ -129,7 +130,7 @@ export class LiveBoard extends EventTarget {
     put(cell("spread"), bpsText(row.spread_bps));
     colour(put(cell("change"), signedBpsText(row.change_60s_bps)), direction(row.change_60s_bps));
     put(cell("price"), priceText(row.price));
-    if (flash && before && before.price !== row.price) flashOnce(cell("price"), row.price > before.price ? "flash-up" : "flash-down");
+    if (isShown && before && before.price !== row.price) flash(cell("price"), row.price > before.price);
     showState(known.line, row.state, row.reason);
     put(cell("age"), ageText(row.age_ms));
   }
@@ -191,8 +192,6 @@ function showState(line, state, reason) {
   shown.title = (reason ?? "").split(", ").filter(Boolean).map((gate) => page.words[`gate_${gate}`] ?? gate).join(", ");
 }
 
-function flashOnce(element, name) {
-  element.classList.remove("flash-up", "flash-down");
-  void element.offsetWidth; // start the animation anew
-  element.classList.add(name);
+function flash(element, isUp) {
+  if (!CALM.matches) element.animate([{ color: `var(--${isUp ? "up" : "down"}-text)` }], 700);
 }

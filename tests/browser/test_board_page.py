@@ -101,7 +101,7 @@ def test_a_signal_arrives_without_reloading(window: Window) -> None:
     toast = page.inner_text(".toast")
     assert "SOLUSDT" in toast
     assert "probability 71.0%, utility +18.4 bps" in toast
-    assert page.inner_text("#signals-day") == "4"
+    page.wait_for_selector('#signals-day:text-is("4")')
     card.query_selector("summary").click()
     assert "Order book in sync" in card.inner_text()
     assert page.evaluate("window.stayed") is True

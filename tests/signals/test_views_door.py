@@ -9,7 +9,7 @@ from django.test import Client
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ["/", "/signals/feed/", "/signals/00000000-0000-0000-0000-000000000000/card/"]
+PAGES = ["/", "/signals/feed/", "/signals/tally/", "/signals/00000000-0000-0000-0000-000000000000/card/"]
 
 
 @pytest.mark.parametrize("address", PAGES)
