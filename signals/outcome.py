@@ -1,5 +1,6 @@
 """What became of a signal: settled on the live ticks by the very barriers its model was trained on."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,8 +9,6 @@ import numpy as np
 from marketdata.events import NS_PER_S, PRICE_SCALE
 from marketdata.features.replay import FeatureRows
 from signals.decision import Barriers
-
-BPS = 10_000.0
 
 
 @dataclass
@@ -24,8 +23,8 @@ class OpenSignal:
     entry_e8: int = 0
     entry_ns: int = 0
     last_bid_e8: int = 0
-    mfe_bps: float = 0.0
-    mae_bps: float = 0.0
+    mfe_bps: float = -math.inf
+    mae_bps: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -99,23 +98,24 @@ def _horizon_ns(signal: OpenSignal) -> int:
 
 def _step(signal: OpenSignal, tick_ns: int, bid_e8: int, ask_e8: int, latency_ns: int) -> OpenSignal | Outcome:
     if not signal.entry_ns:
-        if tick_ns >= signal.decided_ns + latency_ns and ask_e8 > 0 and bid_e8 > 0:
-            signal.entry_e8, signal.entry_ns, signal.last_bid_e8 = ask_e8, tick_ns, bid_e8
-        return signal
-    if tick_ns > signal.entry_ns + _horizon_ns(signal):
+        if tick_ns < signal.decided_ns + max(latency_ns, 1) or not 0 < bid_e8 <= ask_e8:
+            return signal
+        signal.entry_e8, signal.entry_ns = ask_e8, tick_ns
+    elif tick_ns > signal.entry_ns + _horizon_ns(signal):
         return _timeout(signal)
     signal.last_bid_e8 = bid_e8
-    moved = (bid_e8 / signal.entry_e8 - 1.0) * BPS
+    gain = (bid_e8 - signal.entry_e8) * 10_000  # whole numbers: a touch on the dot counts, as in the labels
+    moved = gain / signal.entry_e8
     signal.mfe_bps, signal.mae_bps = max(signal.mfe_bps, moved), min(signal.mae_bps, moved)
-    if moved <= -signal.barriers.stop_loss_bps:
+    if gain <= -signal.barriers.stop_loss_bps * signal.entry_e8:
         return _outcome(signal, "sl", tick_ns, moved)
-    if moved >= signal.barriers.take_profit_bps:
+    if gain >= signal.barriers.take_profit_bps * signal.entry_e8:
         return _outcome(signal, "tp", tick_ns, moved)
     return signal
 
 
 def _timeout(signal: OpenSignal) -> Outcome:
-    moved = (signal.last_bid_e8 / signal.entry_e8 - 1.0) * BPS
+    moved = (signal.last_bid_e8 - signal.entry_e8) * 10_000 / signal.entry_e8
     return _outcome(signal, "timeout", signal.entry_ns + _horizon_ns(signal), moved)
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from marketdata.events import NS_PER_S
+from modeling.labels import Outcome, triple_barrier
 from signals.decision import Barriers
 from signals.outcome import OpenSignal, OutcomeTracker
 from tests.marketdata.lines import START_NS
@@ -26,7 +27,7 @@ def test_a_rise_to_the_target_takes_profit():
 
 
 def test_a_fall_to_the_stop_ends_it():
-    (outcome,), _ = settle([99.9, 99.9, 100.1, 99.6])
+    (outcome,), _ = settle([99.9, 100.0, 100.1, 99.6])
     assert outcome.result == "sl" and outcome.return_bps == pytest.approx(-40.0)
     assert (outcome.mfe_bps, outcome.mae_bps) == (pytest.approx(10.0), pytest.approx(-40.0))
 
@@ -47,6 +48,32 @@ def test_a_coin_without_ticks_times_out_by_the_clock_of_the_others():
     later.tick_ns[:] = START_NS + 60 * NS_PER_S
     (outcome,) = tracker.update(later)
     assert outcome.result == "timeout" and outcome.return_bps == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_outcomes_are_those_of_the_training_labels(seed):
+    rng = np.random.default_rng(seed)
+    n = 80
+    bid = np.round(100e8 * np.exp(np.cumsum(rng.normal(0, 8e-4, n)))).astype(np.int64)
+    ask = bid + rng.integers(1, 5, n) * 1_000_000
+    rows = rows_of(n, bid_e8=bid, ask_e8=ask)
+    labels = triple_barrier(
+        rows.tick_ns,
+        bid,
+        ask,
+        np.array([START_NS]),
+        take_profit_bps=BARRIERS.take_profit_bps,
+        stop_loss_bps=BARRIERS.stop_loss_bps,
+        horizon_ns=round(BARRIERS.horizon_s * NS_PER_S),
+        entry_latency_ns=100_000_000,
+    )
+    tracker = OutcomeTracker()
+    tracker.open(OpenSignal(7, 0, START_NS, BARRIERS, 0.0))
+    (outcome,) = tracker.update(rows)
+    names = {Outcome.TAKE_PROFIT: "tp", Outcome.STOP_LOSS: "sl", Outcome.TIME_OUT: "timeout"}
+    assert outcome.result == names[Outcome(int(labels.outcome[0]))]
+    assert (outcome.settled_ns, outcome.return_bps) == (labels.touch_ns[0], labels.ret_bps[0])
+    assert (outcome.mfe_bps, outcome.mae_bps) == (labels.mfe_bps[0], labels.mae_bps[0])
 
 
 def test_stale_books_settle_nothing():
