@@ -1,12 +1,15 @@
 """Compile all numba kernels once: a short rehearsal of live and training on a simulated market, results thrown away."""
 
+import json
+import multiprocessing
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from marketdata.costs import CostModel, fee_schedule
 from marketdata.events import NS_PER_S, Market
-from marketdata.frames import blocks_of
+from marketdata.frames import blocks_of, capture_line
 from marketdata.simulator.history import capture_lines
 from marketdata.simulator.market import SimulatedMarket
 from modeling.export import export_onnx
@@ -26,9 +29,14 @@ SHORT = replace(
 
 
 def kernels_compile() -> None:
-    rehearse_live(Market.USDM, history(Market.USDM))
+    """The simulator's kernels and the pipeline's do not know each other, so two cores compile them side by side."""
+    simulator = multiprocessing.get_context("spawn").Process(target=history, args=[Market.SPOT])
+    simulator.start()
+    rehearse_live(Market.SPOT, few_lines())
+    simulator.join()
     lines = history(Market.SPOT)
     rehearse_live(Market.SPOT, lines)
+    rehearse_live(Market.USDM, history(Market.USDM))
     rehearse_training(Market.SPOT, lines)
 
 
@@ -36,7 +44,23 @@ def history(market: Market) -> list[bytes]:
     return list(capture_lines(SimulatedMarket(SEED, market, SYMBOLS, START_NS), SECONDS, seed=SEED))
 
 
-def rehearse_live(market: Market, lines: list[bytes]) -> None:
+def few_lines() -> list[bytes]:
+    """A book, a change of it, a quote and a trade: enough for the compiler to see every type."""
+    levels = {"bids": [["99.9", "1"]], "asks": [["100.1", "1"]]}
+    frames = [
+        {"stream": "btcusdt@depthSnapshot", "generated": True, "data": {"lastUpdateId": 1, **levels}},
+        {"stream": "btcusdt@depth@100ms", "data": {"e": "depthUpdate", "E": 1, "s": "BTCUSDT", "U": 2, "u": 2}},
+        {
+            "stream": "btcusdt@bookTicker",
+            "data": {"u": 2, "s": "BTCUSDT", "b": "99.9", "B": "1", "a": "100.1", "A": "1"},
+        },
+        {"stream": "!tick", "generated": True, "data": {}},
+    ]
+    frames[1]["data"].update(b=levels["bids"], a=levels["asks"])  # type: ignore[attr-defined]
+    return [capture_line(START_NS + i * NS_PER_S, json.dumps(frame).encode()) for i, frame in enumerate(frames)]
+
+
+def rehearse_live(market: Market, lines: Iterable[bytes]) -> None:
     costs = CostModel.taker(fee_schedule(market))
     pipeline = SignalPipeline(market, half_and_half, PRESETS, Barriers(60.0, 40.0, 60.0, 0.0), costs)
     for block in blocks_of(iter(lines)):
@@ -44,7 +68,7 @@ def rehearse_live(market: Market, lines: list[bytes]) -> None:
     pipeline.finish()
 
 
-def rehearse_training(market: Market, lines: list[bytes]) -> None:
+def rehearse_training(market: Market, lines: Iterable[bytes]) -> None:
     data = dataset_of_blocks(blocks_of(iter(lines)), SHORT, market)
     result = train(data, SHORT)
     export_onnx(result.model, data.X, {}, SHORT.seed)
