@@ -155,9 +155,10 @@ def test_a_card_is_served_alone_for_live_arrival(page: Client) -> None:
     assert page.get("/signals/00000000-0000-0000-0000-000000000000/card/").status_code == 404
 
 
-def test_the_feed_is_served_alone_for_a_fresh_start(page: Client) -> None:
+def test_feed_and_figures_are_served_alone_for_a_fresh_start(page: Client) -> None:
     signal_make("BTCUSDT")
     assert shown(page, "/signals/feed/").count("<article") == 1
+    assert 'id="signals-day">1<' in shown(page, "/signals/tally/")
 
 
 def test_the_page_writes_no_style_and_no_script_into_itself(page: Client, hot: redis.Redis) -> None:
