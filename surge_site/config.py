@@ -18,7 +18,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 PREFIX = "SURGE_"
 OWN_ENGINES_VARIABLE = "SURGE_OWN_ENGINES"  # JSON, set by the engine lease for this process and its children
 COMMAND_LINE_VARIABLE = "SURGE_COMMAND_LINE"  # JSON, set by manage.py from --set
-NOT_SETTINGS = {OWN_ENGINES_VARIABLE, COMMAND_LINE_VARIABLE, "SURGE_RUN"}
+FOLDER_VARIABLE = "SURGE_SETTINGS_FOLDER"  # where surge.toml and .env lie, when not in the project
+NOT_SETTINGS = {OWN_ENGINES_VARIABLE, COMMAND_LINE_VARIABLE, FOLDER_VARIABLE, "SURGE_RUN"}
 DEMO_KEY = "demo-only-"
 LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 EXCHANGE_URLS = {
@@ -183,17 +184,18 @@ URL_SCHEMES = {
 SECRET_FIELDS = {"database_url", "redis_url", "clickhouse_url", "secret_key", "secret_key_fallbacks", "metrics_token"}
 
 
-def config_load(*, environment: Mapping[str, str] | None = None, folder: Path = PROJECT) -> SurgeConfig:
+def config_load(*, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> SurgeConfig:
     """Read all layers; raise ConfigError with one sentence per wrong value."""
     config, _ = config_with_origins(environment=environment, folder=folder)
     return config
 
 
 def config_with_origins(
-    *, environment: Mapping[str, str] | None = None, folder: Path = PROJECT
+    *, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> tuple[SurgeConfig, dict[str, str]]:
     """Return the settings and, for each name, the layer its value came from."""
-    layers = _layers(os.environ if environment is None else environment, folder)
+    environment = os.environ if environment is None else environment
+    layers = _layers(environment, folder or Path(environment.get(FOLDER_VARIABLE) or PROJECT))
     values: dict[str, Any] = {}
     origins = dict.fromkeys(SurgeConfig.model_fields, "default")
     problems = []
@@ -211,7 +213,7 @@ def config_with_origins(
     return config, origins
 
 
-def config_explain(*, environment: Mapping[str, str] | None = None, folder: Path = PROJECT) -> list[dict[str, str]]:
+def config_explain(*, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> list[dict[str, str]]:
     """One row per setting: name, value (secrets hidden), origin, meaning."""
     config, origins = config_with_origins(environment=environment, folder=folder)
     return [

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from surge_site.config import OWN_ENGINES_VARIABLE, EngineChoice
+from surge_site.config import FOLDER_VARIABLE, OWN_ENGINES_VARIABLE, EngineChoice
 from surge_site.engines.choice import MAKERS, engine_make
 from surge_site.engines.engine import Engine
 from surge_site.engines.lease import SETTING_OF
@@ -28,6 +28,7 @@ class EngineStage:
     def announce(self) -> None:
         """Tell Django, and every child process, where the engines are going to be."""
         os.environ["SURGE_VAR_DIR"] = str(self.var_dir)
+        os.environ[FOLDER_VARIABLE] = str(self.var_dir)  # this machine's .env must not change what tests see
         if self.choice is EngineChoice.URL:
             return
         for name in MAKERS:

@@ -47,6 +47,11 @@ def test_each_layer_wins_over_the_ones_before(tmp_path: Path) -> None:
     assert (config.mode, origins["mode"]) == ("demo", "default")
 
 
+def test_the_settings_files_may_lie_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SURGE_PORT=1002\n")
+    assert config_load(environment={"SURGE_SETTINGS_FOLDER": str(tmp_path)}).port == 1002
+
+
 def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
     assert config_load(environment={"SURGE_MARKET": ""}, folder=tmp_path).market == "spot"
 
