@@ -13,6 +13,9 @@ from marketdata.simulator.target import Target
 
 MAX_STREAMS = 1024
 POLICY_VIOLATION = 1008
+ACK_FAULTS = ("drop", "lost", "partial", "error", "mute")
+"""Neither subscribed nor answered; acknowledged only; half subscribed; refused; subscribed without an answer."""
+
 _PUBLIC_KINDS = ("depth", "bookTicker", "rpiDepth")
 _METHODS = "SUBSCRIBE, UNSUBSCRIBE, LIST_SUBSCRIPTIONS, SET_PROPERTY, GET_PROPERTY"
 
@@ -69,8 +72,20 @@ class Session:
     def hears(self, stream: str) -> bool:
         return stream in self.streams and route_carries(self.market, self.route.name, stream)
 
-    def handle(self, text: str | bytes) -> Reply:
-        """Answer one message of the client and remember what it subscribed to."""
+    def handle(self, text: str | bytes, fault: str = "") -> Reply:
+        """Answer one message of the client and remember what it subscribed to; `fault` is one of `ACK_FAULTS`."""
+        before = self.streams.copy()
+        reply = self._answer(text)
+        if fault in ("lost", "error", "drop"):
+            self.streams = before
+        elif fault == "partial":
+            asked = [name for name in self.streams if name not in before]
+            self.streams = before | dict.fromkeys(asked[: len(asked) // 2])
+        if fault in ("drop", "mute"):
+            return Reply("")
+        return _error(-1, "Internal error", None) if fault == "error" else reply
+
+    def _answer(self, text: str | bytes) -> Reply:
         try:
             request = json.loads(text)
         except ValueError:

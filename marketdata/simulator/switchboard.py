@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
+from marketdata.simulator.ledger import Ledger
 from marketdata.simulator.subscriptions import Session, route_carries
 
 
@@ -22,6 +23,7 @@ class Switchboard:
         """Messages per stream that at least one subscriber got."""
         self.unheard = 0
         """Messages that nobody had subscribed to."""
+        self.ledger: Ledger | None = None
 
     def connect(self, listener: Listener) -> None:
         """Put a client's subscriptions, as they are now, in the place of those it had."""
@@ -50,5 +52,7 @@ class Switchboard:
             self.unheard += 1
             return
         self.sent[stream] += 1
+        if self.ledger is not None:
+            self.ledger.note_sent(stream, data)
         for listener in listeners:
             listener.queue(combined if listener.session.route.combined else data)

@@ -14,3 +14,5 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    delay_s: float = 0.0
+    """How long it is held back."""

@@ -1,12 +1,16 @@
 """What the server asks of whatever it serves: a living simulated market, or the tape of a recorded one."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from marketdata.events import Market
-from marketdata.simulator.market import OracleBook, SimulatedMarket
+from marketdata.simulator.damage import shift_ids
+from marketdata.simulator.market import Message, OracleBook, SimulatedMarket
 from marketdata.simulator.surges import PlantedSurge
 from marketdata.simulator.tape import TapeBooks, TapeSurvey
 from marketdata.simulator.wire import NS_PER_MS
+
+TRADING = "TRADING"
 
 
 class Venue(Protocol):
@@ -32,11 +36,18 @@ class Venue(Protocol):
 
 
 class LivingVenue:
-    """A simulated market."""
+    """A simulated market, and what its operator does to it: listings, delistings, renamings, jumps of the ids.
 
-    def __init__(self, simulated: SimulatedMarket) -> None:
+    The first name of a coin is its identity inside; `unlisted` coins live and trade, but nobody is told.
+    """
+
+    def __init__(self, simulated: SimulatedMarket, unlisted: Sequence[str] = ()) -> None:
         self.simulated = simulated
         self.market = simulated.market
+        self.statuses: dict[str, str] = {}
+        self._unlisted = set(unlisted)
+        self._names: dict[str, str] = {}
+        self._id_shifts: dict[str, int] = {}
 
     @property
     def now_ns(self) -> int:
@@ -44,23 +55,104 @@ class LivingVenue:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        return self.simulated.symbols
+        """The listed symbols by their present names."""
+        listed = (symbol for symbol in self.simulated.symbols if symbol not in self._unlisted)
+        return tuple(self._names.get(symbol, symbol) for symbol in listed)
 
     @property
     def surges(self) -> list[PlantedSurge]:
         return self.simulated.surges
 
+    def advance(self, until_ns: int) -> list[Message]:
+        """Live until `until_ns`; return what the public hears."""
+        messages = self.simulated.advance(until_ns)
+        if self._unlisted or self.statuses or self._names or self._id_shifts:
+            return [told for message in messages if (told := self._told(message)) is not None]
+        return messages
+
+    def _told(self, message: Message) -> Message | None:
+        ts_ns, stream, data = message
+        coin, _, kind = stream.partition("@")
+        symbol = coin.upper()
+        name = self._names.get(symbol, symbol)
+        if symbol in self._unlisted or self.status(name) != TRADING:
+            return None
+        if symbol in self._id_shifts and kind != "aggTrade":
+            data = shift_ids(data, self._id_shifts[symbol])
+        if name != symbol:
+            data = data.replace(f'"s":"{symbol}"'.encode(), f'"s":"{name}"'.encode())
+        return ts_ns, f"{name.lower()}@{kind}", data
+
+    def _identity(self, name: str) -> str:
+        return next((symbol for symbol, given in self._names.items() if given == name), name)
+
+    # What the operator does
+
+    def status(self, name: str) -> str:
+        return self.statuses.get(name, TRADING)
+
+    def set_status(self, name: str, status: str) -> None:
+        """TRADING, HALT, BREAK, CANCEL_ONLY or any word; only TRADING symbols say anything."""
+        if name not in self.symbols:
+            raise ValueError(f"no symbol {name!r}")
+        self.statuses[name] = status
+        if status == TRADING:
+            del self.statuses[name]
+
+    def enlist(self, name: str = "") -> str:
+        """List an unlisted coin, the first one without a name."""
+        waiting = [symbol for symbol in self.simulated.symbols if symbol in self._unlisted]
+        symbol = self._identity(name) if name else (waiting or [""])[0]
+        if symbol not in self._unlisted:
+            raise ValueError(f"nothing to list: {name or 'no coin'} is not waiting")
+        self._unlisted.discard(symbol)
+        return self._names.get(symbol, symbol)
+
+    def delist(self, name: str) -> None:
+        if name not in self.symbols:
+            raise ValueError(f"no symbol {name!r}")
+        self._unlisted.add(self._identity(name))
+
+    def rename(self, name: str, new: str) -> None:
+        if name not in self.symbols or new in self.symbols:
+            raise ValueError(f"{name!r} cannot become {new!r}")
+        self._names[self._identity(name)] = new
+
+    def skip_ids(self, name: str, ids: int) -> None:
+        """From now on this coin's update ids are `ids` further on; a negative number is what a restart does."""
+        if name not in self.symbols:
+            raise ValueError(f"no symbol {name!r}")
+        symbol = self._identity(name)
+        self._id_shifts[symbol] = self._id_shifts.get(symbol, 0) + ids
+
+    # What the public may ask
+
     def exchange_info(self) -> dict[str, object]:
-        return self.simulated.exchange_info()
+        info = self.simulated.exchange_info()
+        rows = []
+        for row in info["symbols"]:  # type: ignore[attr-defined]
+            if row["symbol"] in self._unlisted:
+                continue
+            name = self._names.get(row["symbol"], row["symbol"])
+            rows.append(row | {"symbol": name, "status": self.status(name)})
+        return info | {"symbols": rows}
 
     def depth(self, symbol: str, limit: int) -> bytes | dict[str, object] | None:
-        return self.simulated.snapshot(symbol, limit)
+        identity = self._identity(symbol)
+        body = self.simulated.snapshot(identity, limit)
+        shift = self._id_shifts.get(identity, 0)
+        if shift:
+            head, _, rest = body.partition(b",")
+            body = b'{"lastUpdateId":%d,%b' % (int(head.rpartition(b":")[2]) + shift, rest)
+        return body
 
     def premium_index(self, symbol: str) -> dict[str, object] | None:
-        return self.simulated.premium_index(symbol)
+        return self.simulated.premium_index(self._identity(symbol)) | {"symbol": symbol}
 
     def oracle_book(self, symbol: str) -> OracleBook | None:
-        return self.simulated.oracle_book(symbol)
+        identity = self._identity(symbol)
+        book = self.simulated.oracle_book(identity)
+        return book._replace(last_update_id=book.last_update_id + self._id_shifts.get(identity, 0))
 
 
 class TapeVenue:
