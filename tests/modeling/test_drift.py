@@ -88,6 +88,10 @@ def test_a_constant_feature_that_stays_constant_has_no_drift() -> None:
     assert drift_score(np.full(300, 2.0), np.full(200, 3.0)).w1 == math.inf
 
 
+def test_a_handful_of_values_leaves_empty_bins_and_still_an_index() -> None:
+    assert np.isfinite(stability_index(np.array([0.0, 0.0, 1.0, 5.0]), np.array([0.5, 3.0])))
+
+
 # -- effective size ----------------------------------------------------------------------------------------------------
 
 
