@@ -140,8 +140,10 @@ def test_the_published_clock_turns_in_23_hours_and_59_minutes() -> None:
     np.testing.assert_allclose(clock, [0.0, 1.0, 0.0, 1.0], atol=1e-12)
 
 
-def test_a_window_of_equal_values_has_exactly_no_spread() -> None:
-    values = np.r_[np.random.default_rng(4).random(53), np.full(30, 0.1), np.random.default_rng(5).random(9)]
+@pytest.mark.parametrize("seed", range(6))
+def test_a_window_of_equal_values_has_exactly_no_spread(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.r_[rng.random(53), np.full(30, 0.1), rng.random(9)]
     assert (rolling_std(values, 10)[62:83] == 0.0).all()
     assert (rolling_mean(values, 10)[62:83] == 0.1).all()
     assert np.isnan(rolling_std(values, 10)[:9]).all() and np.isfinite(rolling_std(values, 10)[9:]).all()
@@ -178,6 +180,10 @@ def downloaded(trades: Trades, start_ms: int, end_ms: int, page_rows: int) -> np
     return np.concatenate([np.arange(*page) for page in pages(trades.timestamp_ms, start_ms, end_ms, page_rows)])
 
 
+def recorded_again(taken: np.ndarray) -> np.ndarray:
+    return np.r_[False, np.maximum.accumulate(taken)[:-1] >= taken[1:]]
+
+
 def pages(times: np.ndarray, start_ms: int, end_ms: int, page_rows: int) -> Iterator[tuple[int, int]]:
     since = start_ms
     while since < end_ms:
@@ -203,10 +209,19 @@ def test_exactly_the_repeats_of_pages_are_found(seed: int, gap_s: float, page_ro
         trades = trades._replace(price=np.ones(1500), amount=np.ones(1500), is_buy=np.ones(1500, bool))
     end_ms = int(trades.timestamp_ms[-1])
     taken = downloaded(trades, START_MS - 5 * HOUR_MS, end_ms, page_rows)
-    again = np.r_[False, np.maximum.accumulate(taken)[:-1] >= taken[1:]]
+    again = recorded_again(taken)
     got = page_repeats(*trades.rows(taken), start_ms=START_MS - 5 * HOUR_MS, page_rows=page_rows)
     assert again.sum() >= 3
     np.testing.assert_array_equal(got, again)
+
+
+def test_a_page_of_one_double_fill_repeats_nothing_before_a_busy_hour() -> None:
+    times = START_MS + np.r_[0, 0, 2 * HOUR_MS + 1000 * np.arange(200)]
+    trades = Trades(times, np.ones(202, bool), np.ones(202), np.ones(202))
+    taken = downloaded(trades, START_MS - 1000, int(times[-1]), page_rows=40)
+    got = page_repeats(*trades.rows(taken), start_ms=START_MS - 1000, page_rows=40)
+    assert taken[:4].tolist() == [0, 1, 0, 1] and got[:4].tolist() == [False, False, True, True]
+    np.testing.assert_array_equal(got, recorded_again(taken))
 
 
 # -- the published rows ------------------------------------------------------------------------------------------------
