@@ -4,7 +4,6 @@ Every `now_s` comes from one monotonic clock of the caller; nothing here reads a
 """
 
 from collections import deque
-from collections.abc import Iterable
 
 
 class Backoff:
@@ -50,43 +49,6 @@ class RateWindow:
 
     def note(self, now_s: float) -> None:
         self._times.append(now_s)
-
-
-class SilenceWatch:
-    """Notices a connection that is alive and says nothing (pings are answered, data has stopped)."""
-
-    def __init__(self, patience_s: float, now_s: float) -> None:
-        self._patience_s = patience_s
-        self._heard_s = now_s
-
-    def note_frame(self, now_s: float) -> None:
-        self._heard_s = now_s
-
-    def is_silent(self, now_s: float) -> bool:
-        return now_s - self._heard_s > self._patience_s
-
-
-class FirstFrames:
-    """Streams that were subscribed to and have not said a word: on Binance an acknowledgement proves nothing."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, float] = {}
-
-    def expect(self, streams: Iterable[str], now_s: float) -> None:
-        for stream in streams:
-            self.waiting.setdefault(stream, now_s)
-
-    def note(self, stream: str) -> None:
-        self.waiting.pop(stream, None)
-
-    def forget(self, streams: Iterable[str]) -> None:
-        for stream in streams:
-            self.waiting.pop(stream, None)
-
-    def pending(self, now_s: float, after_s: float = 0.0) -> dict[str, float]:
-        """Streams that have been waited for at least `after_s`, each with its wait in seconds."""
-        waits = {stream: now_s - since_s for stream, since_s in self.waiting.items()}
-        return {stream: wait_s for stream, wait_s in waits.items() if wait_s >= after_s}
 
 
 def batches(streams: list[str], size: int) -> list[list[str]]:

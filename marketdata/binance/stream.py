@@ -1,7 +1,8 @@
 """DOOR: the socket client. A pool of connections that keeps every stream coming and says when one was lost.
 
-A frame is handed over inside the socket's own callback, stamped there: no queue, no task and no coroutine switch lies
-between the network and `on_frame`, so a slow consumer slows the socket (TCP holds the rest back) and order is kept.
+What happens when is decided by `keeper.Keeper`, which knows no sockets; this room carries its decisions out. A frame is
+handed over inside the socket's own callback, stamped there: no queue, no task and no coroutine switch lies between the
+network and `on_frame`, so a slow consumer slows the socket (TCP holds the rest back) and order is kept.
 """
 
 import asyncio
@@ -12,28 +13,22 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from marketdata.binance.pacing import Backoff, FirstFrames, RateWindow, SilenceWatch, batches
-from marketdata.binance.routes import Shard, shards
+from marketdata.binance.keeper import CONNECTS_PER_5_MIN, Keeper
+from marketdata.binance.link import Link
+from marketdata.binance.pacing import RateWindow
+from marketdata.binance.pool_state import Close, Deliver, Effect, KeeperSettings, Lost, Open, Send
+from marketdata.binance.routes import shards
 from marketdata.events import Market
 
-SUBSCRIBE_BATCH = 200
-SUBSCRIBES_PER_S = 3
-"""Spot closes a socket at the sixth message a second, pings and pongs included: half of that leaves room for them."""
-
-CONNECTS_PER_5_MIN = 60
-"""A fifth of what Binance allows an address, because other processes share it."""
-
-HEALTHY_AFTER_S = 10.0
-CHECK_S = 0.25
+LOOK_S = 0.25
 _DATA_HEAD = b'{"stream":"'
-_HEAD_LENGTH = len(_DATA_HEAD)
-_SHUTDOWN_STREAM = b'{"stream":"!serverShutdown"'
 
 # Measured settings (reliability B7): a frozen peer is noticed after 10 s, a closing one is not waited for.
 _SETTINGS: dict[str, Any] = {
@@ -46,6 +41,9 @@ _SETTINGS: dict[str, Any] = {
     "proxy": None,
     "open_timeout": 10,
 }
+
+_connect_budgets: dict[str, RateWindow] = {}
+"""One per address: Binance counts the connects of all pools of this process together."""
 
 log = logging.getLogger(__name__)
 
@@ -84,15 +82,19 @@ class StreamPool:
     on_frame : callable
         Called with (recv_ns, frame bytes) for each combined frame, without acknowledgements. What it raises ends `run`.
     on_disconnect : callable
-        Called with the list of streams of a connection that was lost, before any later frame of them.
+        Called with the streams that were lost, before any later frame of them. A planned change loses none.
     clock_ns : callable
         Wall clock for `recv_ns`; what comes out never decreases, whichever connection a frame came by.
     cap_per_connection : int
         Most streams one connection carries.
     silence_s : float
         A connection that says nothing for so long is replaced.
+    stream_silence_s : float
+        The least patience with a single stream; a slow one has twenty of its usual pauses.
     first_frame_s : float
-        Streams without a first frame for so long are reported in the log.
+        A stream without a first frame is asked for again after so long, three times, then moved.
+    life_s : float
+        A connection is replaced before it is so old (Binance hangs up after 24 h).
     ends_with : str or None
         A close reason after which `run` returns instead of coming back ("capture over" of the simulated exchange).
     draw : callable
@@ -110,144 +112,181 @@ class StreamPool:
         clock_ns: Callable[[], int] = time.time_ns,
         cap_per_connection: int = 200,
         silence_s: float = 4.5,
-        first_frame_s: float = 15.0,
+        stream_silence_s: float = 10.0,
+        first_frame_s: float = 5.0,
+        life_s: float = 23 * 3600.0,
         ends_with: str | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
         if not base_url.startswith(("ws://", "wss://")):
             raise ValueError(f"the stream address {base_url!r} must begin with ws:// or wss://")
-        self.statistics: Counter[str] = Counter()
         self._base_url = base_url.rstrip("/")
-        self._shards = shards(market, streams, cap_per_connection)
+        budget = _connect_budgets.setdefault(urlsplit(base_url).netloc, RateWindow(CONNECTS_PER_5_MIN, 300.0))
+        settings = KeeperSettings(
+            silence_s=silence_s,
+            stream_silence_s=stream_silence_s,
+            first_frame_s=first_frame_s,
+            life_s=life_s,
+            life_jitter_s=min(1800.0, life_s / 24),
+        )
+        self._keeper = Keeper(
+            market, shards(market, streams, cap_per_connection), cap_per_connection, settings, draw, budget
+        )
         self._on_frame = on_frame
         self._on_disconnect = on_disconnect
         self._clock_ns = clock_ns
-        self._silence_s = silence_s
-        self._first_frame_s = first_frame_s
+        self._look_s = min(LOOK_S, silence_s / 4)
         self._ends_with = ends_with
-        self._draw = draw
+        self._report_s = 3.0 * first_frame_s
         self._last_ns = 0
-        self._first_frames = FirstFrames()
-        self._connects = RateWindow(CONNECTS_PER_5_MIN, 300.0)
         self._stopping = asyncio.Event()
-        self._lines: list[_Line] = []
+        self._failure: BaseException | None = None
+        self._lines: dict[Link, _Line] = {}
+        self._frames_before = 0
+
+    @property
+    def statistics(self) -> Counter[str]:
+        """Counts of what happened, by name."""
+        return self._keeper.statistics
 
     @property
     def connected(self) -> int:
         """Connections that are open now."""
-        return sum(line.is_open for line in self._lines)
+        return sum(line.is_open for line in self._lines.values())
 
     @property
     def frames(self) -> int:
-        """Data frames received since `run`."""
-        return sum(line.frames for line in self._lines)
+        """Data frames received since `run`, those that came twice included."""
+        return self._frames_before + sum(link.frames for link in self._lines)
 
     def pending(self) -> dict[str, float]:
-        """Streams that were subscribed to and have not delivered a frame, each with its wait in seconds."""
-        return self._first_frames.pending(asyncio.get_running_loop().time())
+        """Streams that were subscribed to and do not deliver, each with its wait in seconds."""
+        return self._keeper.pending(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         """Receive until `stop`, or until every connection ended with `ends_with`."""
-        self._lines = [_Line(self, shard) for shard in self._shards]
+        loop = asyncio.get_running_loop()
+        report_s = loop.time() + self._report_s
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(self._report_pending())
-            keepers = [group.create_task(line.keep()) for line in self._lines]
-            await asyncio.gather(*keepers)
-            watch.cancel()
+            self._group = group
+            try:
+                while not (self._stopping.is_set() or self._keeper.is_over):
+                    self._carry_out(self._keeper.look(loop.time()))
+                    if loop.time() >= report_s:
+                        report_s = loop.time() + self._report_s
+                        self._report_pending()
+                    await self._wait(self._look_s)
+                    if self._failure is not None:
+                        raise self._failure
+            finally:
+                self._stopping.set()
+                for line in self._lines.values():
+                    line.task.cancel()
 
     async def stop(self) -> None:
         """Hang up; `run` returns."""
         self._stopping.set()
-        await asyncio.gather(*(line.hang_up() for line in self._lines))
+        await asyncio.gather(*(line.hang_up() for line in list(self._lines.values())))
 
-    async def _report_pending(self) -> None:
-        while True:
-            await asyncio.sleep(self._first_frame_s)
-            late = self._first_frames.pending(asyncio.get_running_loop().time(), self._first_frame_s)
-            if late:
-                log.warning("no frame yet from %d streams, such as %s", len(late), ", ".join(sorted(late)[:5]))
+    def _report_pending(self) -> None:
+        late = self._keeper.pending(asyncio.get_running_loop().time(), self._report_s)
+        if late:
+            log.warning("no frame yet from %d streams, such as %s", len(late), ", ".join(sorted(late)[:5]))
 
-    async def _wait(self, seconds: float) -> bool:
-        """Sleep, but wake up for `stop`; True when it is time to stop."""
+    async def _wait(self, seconds: float) -> None:
+        """Sleep, but wake up for `stop`."""
+        with_stop = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([with_stop], timeout=seconds)
+        with_stop.cancel()
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Open(link):
+                    self._lines[link] = line = _Line(self, link, f"{self._base_url}{link.route}/stream")
+                    line.task = self._group.create_task(line.live())
+                case Send(link, method, streams):
+                    self._lines[link].ask(method, streams)
+                case Close(link, why):
+                    log.warning("leaving connection %d: it %s", link.number, why)
+                    self._lines[link].tear()
+                case Lost(streams):
+                    self._on_disconnect(list(streams))
+                case Deliver(frames):
+                    self._hand_over(self._stamp(), frames)
+
+    def _hand_over(self, recv_ns: int, frames: tuple[bytes, ...] | list[bytes]) -> None:
         try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
-
-    async def _wait_to_connect(self, wait_s: float) -> bool:
-        """The backoff, and then this address's connect budget; True when it is time to stop."""
-        if await self._wait(wait_s):
-            return True
-        loop = asyncio.get_running_loop()
-        while (budget_s := self._connects.wait_s(loop.time())) > 0.0:
-            if await self._wait(budget_s):
-                return True
-        self._connects.note(loop.time())
-        return False
+            for frame in frames:
+                self._on_frame(recv_ns, frame)
+        except Exception as error:  # asyncio would swallow it in a socket's callback: carry it to run()
+            self._failure = error
+            for line in self._lines.values():
+                line.tear()
 
     def _stamp(self) -> int:
         self._last_ns = max(self._last_ns, self._clock_ns())
         return self._last_ns
 
+    def _opened(self, line: "_Line") -> None:
+        self._carry_out(self._keeper.opened(line.link, asyncio.get_running_loop().time()))
+
+    def _closed(self, line: "_Line", reason: str) -> None:
+        """A connection is gone; unless it was ourselves who hung up, the keeper decides what follows."""
+        self._frames_before += line.link.frames
+        del self._lines[line.link]
+        if self._stopping.is_set():
+            return
+        over = self._ends_with is not None and reason == self._ends_with
+        self._carry_out(self._keeper.closed(line.link, asyncio.get_running_loop().time(), for_ever=over))
+
 
 class _Line:
-    """One connection of the pool, again and again."""
+    """The life of one connection."""
 
-    def __init__(self, pool: StreamPool, shard: Shard) -> None:
+    task: asyncio.Task[None]
+
+    def __init__(self, pool: StreamPool, link: Link, url: str) -> None:
+        self.link = link
         self._pool = pool
-        self._shard = shard
-        self._streams = list(shard.streams)
-        self._expected = {stream.encode() for stream in shard.streams}
-        self._unheard: set[bytes] = set()
+        self._url = url
         self._socket: MarketSocket | None = None
-        self._watch = SilenceWatch(pool._silence_s, 0.0)
-        self.frames = 0
-        self._frames_checked = 0
-        self._shutting_down = False
-        self._failure: BaseException | None = None
+        self._requests: asyncio.Queue[str] = asyncio.Queue()
         self._last_request = 0
 
     @property
     def is_open(self) -> bool:
         return self._socket is not None and self._socket.state is State.OPEN
 
+    def ask(self, method: str, streams: tuple[str, ...]) -> None:
+        self._last_request += 1
+        request = {"method": method, "params": list(streams), "id": self._last_request}
+        self._requests.put_nowait(json.dumps(request, ensure_ascii=False))
+
+    def tear(self) -> None:
+        if self._socket is not None:
+            self._socket.transport.abort()
+
     async def hang_up(self) -> None:
         if self._socket is not None:
             await self._socket.close()
 
-    async def keep(self) -> None:
-        """Connect, receive, come back; returns at `stop` or after the close reason that ends the run."""
-        pool, backoff, wait_s = self._pool, Backoff(), 0.0
-        loop = asyncio.get_running_loop()
-        while not await pool._wait_to_connect(wait_s):
-            began = loop.time()
-            reason = await self._connect_once()
-            if self._failure is not None:
-                raise self._failure
-            if pool._ends_with is not None and reason == pool._ends_with:
-                return
-            if loop.time() - began > HEALTHY_AFTER_S:
-                backoff.note_healthy()
-            wait_s = backoff.next_wait_s(pool._draw())
-
-    async def _connect_once(self) -> str:
-        """Live through one connection; returns the reason its close frame gave, "" without one."""
-        pool = self._pool
+    async def live(self) -> None:
+        """Connect, send what is asked, until the connection is gone; frames arrive by `_take` meanwhile."""
+        reason = ""
         try:
-            async with connect(f"{pool._base_url}{self._shard.route}/stream", **self._settings()) as socket:
+            async with connect(self._url, **self._settings()) as socket:
                 assert isinstance(socket, MarketSocket)
                 self._socket = socket
-                pool.statistics["connects"] += 1
-                try:
-                    await self._receive(socket)
-                finally:
-                    self._lose()
-                return socket.close_reason or ""
+                self._pool._opened(self)
+                await self._converse(socket)
+                reason = socket.close_reason or ""
         except (OSError, InvalidHandshake, TimeoutError, EOFError) as error:
-            pool.statistics["failed_connects"] += 1
-            log.warning("cannot connect to %s: %s", pool._base_url, error or type(error).__name__)
-            return ""
+            log.warning("cannot connect to %s: %s", self._url, error or type(error).__name__)
+        finally:
+            keeper = asyncio.current_task()
+            if keeper is None or not keeper.cancelling():
+                self._pool._closed(self, reason)
 
     def _settings(self) -> dict[str, Any]:
         return _SETTINGS | {"create_connection": self._new_socket}
@@ -257,82 +296,36 @@ class _Line:
         socket.take = self._take
         return socket
 
-    async def _receive(self, socket: MarketSocket) -> None:
-        """Subscribe, then watch until the connection is gone; frames arrive by `_take` meanwhile."""
-        now_s = asyncio.get_running_loop().time()
-        self._unheard = set(self._expected)
-        self._shutting_down = False
-        self._watch = SilenceWatch(self._pool._silence_s, now_s)
-        self._pool._first_frames.expect(self._streams, now_s)
-        closed = asyncio.ensure_future(socket.wait_closed())
+    async def _converse(self, socket: MarketSocket) -> None:
+        speaker = asyncio.ensure_future(self._speak(socket))
         try:
-            await self._subscribe(socket)
-            while not closed.done():
-                await asyncio.wait([closed], timeout=min(CHECK_S, self._pool._silence_s / 4))
-                self._check(socket)
-        except ConnectionClosed:
-            return
+            await socket.wait_closed()
         finally:
-            closed.cancel()
+            speaker.cancel()
+            await asyncio.gather(speaker, return_exceptions=True)
 
-    async def _subscribe(self, socket: MarketSocket) -> None:
-        loop, pace = asyncio.get_running_loop(), RateWindow(SUBSCRIBES_PER_S, 1.0)
-        for names in batches(self._streams, SUBSCRIBE_BATCH):
-            await asyncio.sleep(pace.wait_s(loop.time()))
-            pace.note(loop.time())
-            self._last_request += 1
-            request = {"method": "SUBSCRIBE", "params": names, "id": self._last_request}
-            await socket.send(json.dumps(request, ensure_ascii=False))
-
-    def _check(self, socket: MarketSocket) -> None:
-        """Tear the line when it is silent or the server announced its end: the next try brings another server."""
-        now_s = asyncio.get_running_loop().time()
-        if self.frames != self._frames_checked:
-            self._frames_checked = self.frames
-            self._watch.note_frame(now_s)
-        if socket.state is not State.OPEN:
-            return
-        silent = self._watch.is_silent(now_s)
-        if silent or self._shutting_down:
-            self._pool.statistics["silent" if silent else "server_shutdowns"] += 1
-            log.warning("leaving a connection that %s", "is silent" if silent else "is about to shut down")
-            socket.transport.abort()
-
-    def _lose(self) -> None:
-        """Tell the world that the streams are gone, unless it was ourselves who hung up."""
-        self._socket = None
-        self._pool._first_frames.forget(self._streams)
-        keeper = asyncio.current_task()
-        cancelled = keeper is not None and keeper.cancelling() > 0
-        if not cancelled and not self._pool._stopping.is_set():
-            self._pool.statistics["disconnects"] += 1
-            self._pool._on_disconnect(list(self._streams))
+    async def _speak(self, socket: MarketSocket) -> None:
+        try:
+            while True:
+                await socket.send(await self._requests.get())
+        except ConnectionClosed:
+            return  # `wait_closed` tells the rest
 
     def _take(self, frame: bytes) -> None:
         """One whole message, inside the socket's callback."""
-        recv_ns = self._pool._stamp()
-        if frame.startswith(_DATA_HEAD) and not frame.startswith(_SHUTDOWN_STREAM):
-            self.frames += 1
-            if self._unheard:
-                self._prove(frame)
-            self._hand_over(recv_ns, frame)
-        else:
+        pool = self._pool
+        verdict = self.link.take(frame)
+        if verdict is True:
+            pool._last_ns = recv_ns = max(pool._last_ns, pool._clock_ns())
+            try:
+                pool._on_frame(recv_ns, frame)
+            except Exception as error:  # asyncio would swallow it here: carry it to run()
+                pool._failure = error
+                self.tear()
+        elif verdict is False:
             self._take_notice(frame)
-
-    def _hand_over(self, recv_ns: int, frame: bytes) -> None:
-        try:
-            self._pool._on_frame(recv_ns, frame)
-        except Exception as error:  # asyncio would swallow it here: carry it to run()
-            self._failure = error
-            if self._socket is not None:
-                self._socket.transport.abort()
-
-    def _prove(self, frame: bytes) -> None:
-        """The first frame of a stream proves that it delivers; an acknowledgement does not."""
-        name = frame[_HEAD_LENGTH : frame.find(b'"', _HEAD_LENGTH)]
-        if name in self._unheard:
-            self._unheard.discard(name)
-            self._pool._first_frames.note(name.decode())
+        else:
+            pool._hand_over(pool._stamp(), verdict)
 
     def _take_notice(self, frame: bytes) -> None:
         """Acknowledgements, errors and the shutdown notice (raw or combined): rare, so parsed in full."""
@@ -344,8 +337,10 @@ class _Line:
         if not isinstance(notice, dict):
             statistics["unreadable"] += 1
             log.warning("a frame that is no message: %r", frame[:80])
-        elif b"serverShutdown" in frame:
-            self._shutting_down = True
+        elif b"serverShutdown" in frame[:200]:
+            self._pool._keeper.shutting_down(self.link)
+        elif frame.startswith(_DATA_HEAD):
+            statistics["strays"] += 1  # still on its way when its stream was taken down
         elif "error" in notice or "code" in notice:
             statistics["refusals"] += 1
             log.warning("the exchange refused a request: %s", frame[:300].decode(errors="replace"))

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from marketdata.binance.pacing import Backoff, FirstFrames, RateWindow, SilenceWatch, batches
+from marketdata.binance.pacing import Backoff, RateWindow, batches
 from marketdata.binance.routes import route_of, shards
 from marketdata.events import Market
 
@@ -71,26 +71,6 @@ def test_ten_minutes_without_an_exchange_stay_within_the_connect_budget() -> Non
         lines.append((due_s + backoff.next_wait_s(random.random()), backoff))
     assert 60 < len(tries) <= 180
     assert all(after - before >= 300.0 - 1e-9 for before, after in zip(tries, tries[60:], strict=False))
-
-
-def test_silence_is_noticed_after_the_patience_and_not_before() -> None:
-    watch = SilenceWatch(5.0, 100.0)
-    assert not watch.is_silent(105.0)
-    assert watch.is_silent(105.1)
-    watch.note_frame(105.0)
-    assert not watch.is_silent(110.0)
-
-
-def test_a_stream_is_pending_until_its_first_frame() -> None:
-    proof = FirstFrames()
-    proof.expect(["a", "b"], 10.0)
-    proof.note("a")
-    assert proof.pending(25.0) == {"b": 15.0}
-    assert proof.pending(25.0, after_s=20.0) == {}
-    proof.expect(["b"], 24.0)
-    assert proof.pending(25.0) == {"b": 15.0}, "asking again does not restart the wait"
-    proof.forget(["b"])
-    assert proof.pending(25.0) == {}
 
 
 def test_batches_keep_order_and_size() -> None:

@@ -1,12 +1,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from marketdata.binance.stream import StreamPool
 from marketdata.events import Market
@@ -16,6 +17,7 @@ from marketdata.simulator.tape import tape_frames
 from tests.marketdata.simulator.stage import START_NS, living, playing, until
 
 DATA = '{"stream":"a@aggTrade","data":{"n":%d}}'
+AGG_TRADE = '{"stream":"a@aggTrade","data":{"e":"aggTrade","a":%d}}'
 
 
 class Ear:
@@ -202,11 +204,11 @@ async def test_a_silent_connection_is_replaced() -> None:
         async with running(pool):
             await until(lambda: len(ear.frames) > 5)
             exchange.faults.stall()
-            await until(lambda: len(ear.lost) == 2)
+            await until(lambda: pool.statistics["silent"] == 2)
             exchange.faults.heal()
             heard = len(ear.frames)
             await until(lambda: len(ear.frames) > heard + 5)
-    assert pool.statistics["silent"] >= 2
+    assert ear.lost == [["btcusdt@bookTicker"]], "lost once: what is still lost is not told again"
 
 
 @pytest.mark.parametrize(
@@ -221,19 +223,30 @@ async def test_a_shutdown_notice_moves_the_streams_to_another_connection(notice:
 
     async def handler(connection: ServerConnection) -> None:
         number = next(connections)
+        opened.append(number)
         await connection.recv()
-        await connection.send(DATA % number)
         if number == 0:
             await connection.send(notice)
-        await connection.wait_closed()
+        with suppress(ConnectionClosed):
+            while True:  # what happens on the exchange is told to everybody
+                await connection.send(AGG_TRADE % (int(loop.time() * 200) - began))
+                await asyncio.sleep(0.005)
+        gone.append(number)
 
+    loop = asyncio.get_running_loop()
+    began = int(loop.time() * 200)
+    opened: list[int] = []
+    gone: list[int] = []
     async with scripted(handler) as url:
         pool = pool_for(url, ear, ["a@aggTrade"])
         async with running(pool):
-            await until(lambda: len(ear.frames) == 2)
-    assert pool.statistics["server_shutdowns"] == 1
-    assert ear.lost == [["a@aggTrade"]]
-    assert ear.frames == [(DATA % number).encode() for number in (0, 1)]
+            await until(lambda: gone == [0])
+            heard = len(ear.frames)
+            await until(lambda: len(ear.frames) > heard + 20)
+    assert (pool.statistics["server_shutdowns"], pool.statistics["rotations"]) == (1, 1)
+    assert opened == [0, 1] and ear.lost == []
+    ids = [json.loads(frame)["data"]["a"] for frame in ear.frames]
+    assert ids == sorted(set(ids)), "each trade once and in order"
 
 
 @pytest.mark.parametrize(
@@ -339,3 +352,67 @@ async def test_symbols_beyond_ascii_are_subscribed_to() -> None:
 def test_an_address_without_a_scheme_is_refused() -> None:
     with pytest.raises(ValueError, match="must begin with ws"):
         pool_for("stream.binance.com", Ear(), ["a@aggTrade"])
+
+
+@pytest.mark.parametrize("market", list(Market))
+async def test_rotation_loses_no_frame_and_repeats_none(market: Market) -> None:
+    """Promise P4: the new connection stands before the old one goes. Here a day lasts less than a second."""
+    ear = Ear()
+    async with living(market, speed=5.0) as exchange:
+        pool = pool_for(exchange.stream_url, ear, STREAMS, market, life_s=0.8)
+        async with running(pool):
+            await until(lambda: pool.statistics["rotations"] >= 3)
+    assert ear.lost == []
+    for stream in STREAMS:
+        data = [body["data"] for frame in ear.frames if (body := json.loads(frame))["stream"] == stream]
+        if stream.endswith("depth@100ms"):
+            before = [message["u"] for message in data]
+            follows = [m["U"] - 1 if market is Market.SPOT else m["pu"] for m in data]
+            assert before[:-1] == follows[1:]
+        elif stream.endswith("aggTrade"):
+            ids = [message["a"] for message in data]
+            assert ids == list(range(ids[0], ids[0] + len(ids)))
+        else:
+            ids = [message["u"] for message in data]
+            assert ids == sorted(set(ids))
+
+
+async def test_a_stream_that_went_silent_is_told_and_brought_back_by_another_connection() -> None:
+    ear = Ear()
+    streams = ["btcusdt@depth@100ms", "ethusdt@depth@100ms"]
+    deaf: set[str] = set()
+
+    async def handler(connection: ServerConnection) -> None:
+        """The first connection stops delivering one stream after sixty frames, whatever is asked of it."""
+        heard: set[str] = set()
+        mine = len(connections)
+        connections.append(mine)
+
+        async def listen() -> None:
+            async for message in connection:
+                request = json.loads(message)
+                change = heard.update if request["method"] == "SUBSCRIBE" else heard.difference_update
+                change(request["params"])
+
+        listening = asyncio.create_task(listen())
+        with suppress(ConnectionClosed):
+            for number in count(1):
+                for stream in [name for name in streams if name in heard]:
+                    if mine == 0 and number > 60 and stream.startswith("eth"):
+                        deaf.add(stream)
+                        continue
+                    await connection.send(f'{{"stream":"{stream}","data":{{"U":{number},"u":{number}}}}}')
+                await asyncio.sleep(0.02)
+        await listening
+
+    connections: list[int] = []
+    async with scripted(handler) as url:
+        pool = pool_for(url, ear, streams, stream_silence_s=0.5, first_frame_s=0.3)
+        async with running(pool):
+            await until(lambda: ear.lost != [])
+            heard = len(ear.frames)
+            assert list(pool.pending()) == ["ethusdt@depth@100ms"]
+            await until(lambda: any(b"ethusdt" in frame for frame in ear.frames[heard:]))
+            assert len(connections) == 2
+    assert ear.lost == [["ethusdt@depth@100ms"]]
+    assert deaf and pool.statistics["moved"] >= 1
