@@ -10,7 +10,7 @@ import orjson
 
 from marketdata.events import NS_PER_S, Market
 from marketdata.features.feature_set import FEATURE_NAMES
-from marketdata.features.lookahead import Rows
+from marketdata.features.lookahead import PrefixReport, Rows, joined_reports, prefix_invariance, random_cuts
 from marketdata.features.loop import context_dtype
 from marketdata.features.replay import FeatureRows, feature_rows
 from marketdata.frames import capture_line
@@ -142,6 +142,20 @@ def context_columns(rows: FeatureRows) -> np.ndarray:
     """Return the context and the slippages (summed over sizes) as float64 columns; whole numbers stay exact."""
     columns = [rows.context[name].astype(np.float64) for name in context_dtype.names or ()]
     return np.column_stack([*columns, rows.buy_slippage_bps.sum(axis=1), rows.sell_slippage_bps.sum(axis=1)])
+
+
+def tape_report(tape: CaptureTape, cuts: int, seed: int) -> PrefixReport:
+    """Return prefix invariance of every feature over one tape at random cut points."""
+    rows = capture_rows(tape)
+    if len(rows.time_ns) < 2 or rows.time_ns[0] == rows.time_ns[-1]:
+        raise ValueError(f"It gives no two feature rows to cut between. Name a longer capture of {tape.market}.")
+    rng = np.random.default_rng(seed)
+    return prefix_invariance(capture_rows, tape, random_cuts(tape, rows, cuts, rng), COLUMN_NAMES, rng)
+
+
+def seeded_report(cuts: int, seed: int) -> PrefixReport:
+    """Return prefix invariance over a seeded tape of each market: what a training certificate says of the features."""
+    return joined_reports([tape_report(seeded_tape(market, seed), cuts, seed) for market in Market])
 
 
 def seeded_tape(market: Market, seed: int) -> CaptureTape:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
+from marketdata.features import lookahead_tapes
 from marketdata.features.feature_set import FEATURE_NAMES, N_FEATURES
 from marketdata.features.lookahead import Rows
 from marketdata.features.lookahead_tapes import CaptureTape, capture_rows
-from marketdata.management.commands import lookahead
 from tests.marketdata.lines import START_NS, agg_trade
 
 
@@ -48,7 +48,7 @@ def test_a_leak_fails_the_command_and_is_named(monkeypatch: pytest.MonkeyPatch) 
         rows.X[:, 3] -= np.nanmean(rows.X[:, 3])
         return rows
 
-    monkeypatch.setattr(lookahead, "capture_rows", leaking)
+    monkeypatch.setattr(lookahead_tapes, "capture_rows", leaking)
     out = StringIO()
     with pytest.raises(CommandError, match=FEATURE_NAMES[3]) as failure:
         call_command("lookahead", "--json", "--cuts", "2", "--market", "spot", stdout=out)

@@ -7,14 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from django.core.management.base import BaseCommand, CommandError
 
 from marketdata.capture import CaptureError, read_lines
 from marketdata.events import Market
 from marketdata.features.feature_set import N_FEATURES
-from marketdata.features.lookahead import PrefixReport, joined_reports, prefix_invariance, random_cuts
-from marketdata.features.lookahead_tapes import COLUMN_NAMES, CaptureTape, capture_rows, market_of, seeded_tape
+from marketdata.features.lookahead import PrefixReport, joined_reports
+from marketdata.features.lookahead_tapes import COLUMN_NAMES, CaptureTape, market_of, seeded_tape, tape_report
 
 SEEDED_TAPES = 2
 HEAD_LINES = 2000
@@ -69,11 +68,10 @@ def capture_tape(path: Path, market: str | None) -> CaptureTape:
 
 
 def examined(name: str, tape: CaptureTape, cuts: int, seed: int) -> PrefixReport:
-    rows = capture_rows(tape)
-    if len(rows.time_ns) < 2 or rows.time_ns[0] == rows.time_ns[-1]:
-        raise CaptureError(f"{name} gives no two feature rows to cut between. Name a longer capture of {tape.market}.")
-    rng = np.random.default_rng(seed)
-    return prefix_invariance(capture_rows, tape, random_cuts(tape, rows, cuts, rng), COLUMN_NAMES, rng)
+    try:
+        return tape_report(tape, cuts, seed)
+    except ValueError as error:
+        raise CaptureError(f"{name}: {error}") from error
 
 
 def readable(answer: dict[str, Any]) -> str:
