@@ -1,6 +1,7 @@
 """All reads of the signals app."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -28,8 +29,9 @@ def board_key(mode: str) -> str:
     return f"surge:{mode}:board"
 
 
+@cache
 def redis_client() -> redis.Redis:
-    """Return a client of the hot state, with short timeouts."""
+    """Return this process's client of the hot state, with short timeouts; its pool is made for threads and forks."""
     return redis.Redis.from_url(settings.SURGE_REDIS_URL, socket_timeout=3, socket_connect_timeout=3)
 
 

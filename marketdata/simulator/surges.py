@@ -56,8 +56,8 @@ def planted_surge(symbol: str, episode: np.void) -> PlantedSurge:
 class SurgePlan(NamedTuple):
     """How often episodes come, per symbol, and how large they are."""
 
-    surge_every_s: float = 240.0
-    decoy_every_s: float = 300.0
+    surge_every_s: float = 480.0
+    decoy_every_s: float = 420.0
     first_after_s: float = 20.0
     build_up_s: tuple[float, float] = (8.0, 20.0)
     ramp_s: tuple[float, float] = (20.0, 60.0)
