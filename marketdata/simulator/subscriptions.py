@@ -134,6 +134,7 @@ class MessageRate:
 
     def __init__(self, per_s: int) -> None:
         self._per_s = per_s
+        self.most = 0
         self._times: deque[float] = deque()
 
     def is_too_fast(self, now_s: float) -> bool:
@@ -141,6 +142,7 @@ class MessageRate:
         self._times.append(now_s)
         while self._times[0] <= now_s - 1.0:
             self._times.popleft()
+        self.most = max(self.most, len(self._times))
         return len(self._times) > self._per_s
 
 

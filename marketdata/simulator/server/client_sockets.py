@@ -22,6 +22,8 @@ class ClientSockets:
         self.frozen = False
         self.connects = 0
         self.closed = 0
+        self.fastest_client = 0
+        """Most frames that one client sent within a second."""
         self._now_ms = now_ms
         self._close_doors = close_doors
         self._sockets: set[ClientSocket] = set()
@@ -47,6 +49,7 @@ class ClientSockets:
         if socket.end_of_life is not None:
             socket.end_of_life.cancel()
         self.closed += socket in self._sockets
+        self.fastest_client = max(self.fastest_client, socket.rate.most if socket.rate else 0)
         self._sockets.discard(socket)
 
     def wait_thawed(self) -> Awaitable[object]:
