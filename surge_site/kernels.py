@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def history(market: Market) -> list[bytes]:
 def few_lines() -> list[bytes]:
     """A book, a change of it, a quote and a trade: enough for the compiler to see every type."""
     levels = {"bids": [["99.9", "1"]], "asks": [["100.1", "1"]]}
-    frames = [
+    frames: list[dict[str, Any]] = [
         {"stream": "btcusdt@depthSnapshot", "generated": True, "data": {"lastUpdateId": 1, **levels}},
         {"stream": "btcusdt@depth@100ms", "data": {"e": "depthUpdate", "E": 1, "s": "BTCUSDT", "U": 2, "u": 2}},
         {
@@ -56,7 +57,7 @@ def few_lines() -> list[bytes]:
         },
         {"stream": "!tick", "generated": True, "data": {}},
     ]
-    frames[1]["data"].update(b=levels["bids"], a=levels["asks"])  # type: ignore[attr-defined]
+    frames[1]["data"].update(b=levels["bids"], a=levels["asks"])
     return [capture_line(START_NS + i * NS_PER_S, json.dumps(frame).encode()) for i, frame in enumerate(frames)]
 
 

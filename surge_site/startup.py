@@ -26,6 +26,7 @@ class Login:
 
 def database_prepare() -> None:
     call_command("migrate", interactive=False, verbosity=0)
+    call_command("compile_translations", verbosity=0)
     strategy_presets_install()
 
 

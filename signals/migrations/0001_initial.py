@@ -7,102 +7,206 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('modeling', '0001_initial'),
+        ("modeling", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Strategy',
+            name="Strategy",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=64, unique=True, verbose_name='name')),
-                ('tier', models.CharField(choices=[('A', 'A: few and sure'), ('B', 'B: more and looser')], max_length=1, verbose_name='tier')),
-                ('is_active', models.BooleanField(default=True, verbose_name='active')),
-                ('p_min', models.FloatField(help_text='A signal needs at least this calibrated probability of a surge (0 to 1).', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='least probability')),
-                ('utility_min_bps', models.FloatField(help_text='Expected gain after every cost, in basis points of the position.', verbose_name='least utility (bps)')),
-                ('notional_quote', models.FloatField(help_text='The position size that costs are computed for.', validators=[django.core.validators.MinValueValidator(1.0)], verbose_name='position (USDT)')),
-                ('max_spread_bps', models.FloatField(validators=[django.core.validators.MinValueValidator(0.0)], verbose_name='largest spread (bps)')),
-                ('min_depth_ratio', models.FloatField(help_text='Asks within 10 bps must hold this many times the position.', validators=[django.core.validators.MinValueValidator(0.0)], verbose_name='least depth / position')),
-                ('cooldown_s', models.FloatField(help_text='After a signal the same coin stays silent this long.', validators=[django.core.validators.MinValueValidator(0.0)], verbose_name='cooldown (s)')),
-                ('release_ratio', models.FloatField(default=0.7, help_text='A new signal needs the probability to fall below this share of the threshold first.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='release ratio')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(max_length=64, unique=True, verbose_name="name")),
+                (
+                    "tier",
+                    models.CharField(
+                        choices=[("A", "A: few and sure"), ("B", "B: more and looser")],
+                        max_length=1,
+                        verbose_name="tier",
+                    ),
+                ),
+                ("is_active", models.BooleanField(default=True, verbose_name="active")),
+                (
+                    "p_min",
+                    models.FloatField(
+                        help_text="A signal needs at least this calibrated probability of a surge (0 to 1).",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="least probability",
+                    ),
+                ),
+                (
+                    "utility_min_bps",
+                    models.FloatField(
+                        help_text="Expected gain after every cost, in basis points of the position.",
+                        verbose_name="least utility (bps)",
+                    ),
+                ),
+                (
+                    "notional_quote",
+                    models.FloatField(
+                        help_text="The position size that costs are computed for.",
+                        validators=[django.core.validators.MinValueValidator(1.0)],
+                        verbose_name="position (USDT)",
+                    ),
+                ),
+                (
+                    "max_spread_bps",
+                    models.FloatField(
+                        validators=[django.core.validators.MinValueValidator(0.0)], verbose_name="largest spread (bps)"
+                    ),
+                ),
+                (
+                    "min_depth_ratio",
+                    models.FloatField(
+                        help_text="Asks within 10 bps must hold this many times the position.",
+                        validators=[django.core.validators.MinValueValidator(0.0)],
+                        verbose_name="least depth / position",
+                    ),
+                ),
+                (
+                    "cooldown_s",
+                    models.FloatField(
+                        help_text="After a signal the same coin stays silent this long.",
+                        validators=[django.core.validators.MinValueValidator(0.0)],
+                        verbose_name="cooldown (s)",
+                    ),
+                ),
+                (
+                    "release_ratio",
+                    models.FloatField(
+                        default=0.7,
+                        help_text="A new signal needs the probability to fall below this share of the threshold first.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="release ratio",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'verbose_name': 'strategy',
-                'verbose_name_plural': 'strategies',
-                'ordering': ['tier', 'name'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('p_min__gte', 0), ('p_min__lte', 1)), name='strategy_p_min_is_a_probability'), models.CheckConstraint(condition=models.Q(('notional_quote__gt', 0)), name='strategy_position_is_positive')],
+                "verbose_name": "strategy",
+                "verbose_name_plural": "strategies",
+                "ordering": ["tier", "name"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("p_min__gte", 0), ("p_min__lte", 1)), name="strategy_p_min_is_a_probability"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("notional_quote__gt", 0)), name="strategy_position_is_positive"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Signal',
+            name="Signal",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('mode', models.CharField(choices=[('demo', 'Demo'), ('production', 'Production')], max_length=10)),
-                ('market', models.CharField(max_length=8, verbose_name='market')),
-                ('symbol', models.CharField(max_length=32, verbose_name='symbol')),
-                ('decided_ns', models.BigIntegerField(verbose_name='decided (ns)')),
-                ('decided_at', models.DateTimeField(db_index=True, verbose_name='decided at')),
-                ('price', models.DecimalField(decimal_places=8, max_digits=28, verbose_name='price')),
-                ('p_tp', models.FloatField(verbose_name='probability')),
-                ('p_sl', models.FloatField(verbose_name='probability of the stop')),
-                ('utility_bps', models.FloatField(verbose_name='utility (bps)')),
-                ('cost_bps', models.FloatField(verbose_name='cost (bps)')),
-                ('cost_parts', models.JSONField(default=dict)),
-                ('gates', models.JSONField(default=list)),
-                ('features', models.JSONField(default=dict)),
-                ('barriers', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('published_at', models.DateTimeField(blank=True, null=True)),
-                ('model_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='signals', to='modeling.modelversion')),
-                ('strategy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='signals', to='signals.strategy')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("public_id", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ("mode", models.CharField(choices=[("demo", "Demo"), ("production", "Production")], max_length=10)),
+                ("market", models.CharField(max_length=8, verbose_name="market")),
+                ("symbol", models.CharField(max_length=32, verbose_name="symbol")),
+                ("decided_ns", models.BigIntegerField(verbose_name="decided (ns)")),
+                ("decided_at", models.DateTimeField(db_index=True, verbose_name="decided at")),
+                ("price", models.DecimalField(decimal_places=8, max_digits=28, verbose_name="price")),
+                ("p_tp", models.FloatField(verbose_name="probability")),
+                ("p_sl", models.FloatField(verbose_name="probability of the stop")),
+                ("utility_bps", models.FloatField(verbose_name="utility (bps)")),
+                ("cost_bps", models.FloatField(verbose_name="cost (bps)")),
+                ("cost_parts", models.JSONField(default=dict)),
+                ("gates", models.JSONField(default=list)),
+                ("features", models.JSONField(default=dict)),
+                ("barriers", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("published_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "model_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="signals", to="modeling.modelversion"
+                    ),
+                ),
+                (
+                    "strategy",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="signals", to="signals.strategy"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'signal',
-                'verbose_name_plural': 'signals',
-                'ordering': ['-decided_ns', '-id'],
+                "verbose_name": "signal",
+                "verbose_name_plural": "signals",
+                "ordering": ["-decided_ns", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='SignalOutcome',
+            name="SignalOutcome",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('result', models.CharField(choices=[('tp', 'target reached'), ('sl', 'stopped'), ('timeout', 'timed out'), ('unseen', 'not observed: live was down')], max_length=8)),
-                ('entry_price', models.DecimalField(decimal_places=8, max_digits=28, null=True)),
-                ('settled_ns', models.BigIntegerField()),
-                ('return_bps', models.FloatField(null=True, verbose_name='return before fees (bps)')),
-                ('net_bps', models.FloatField(null=True, verbose_name='return after costs (bps)')),
-                ('mfe_bps', models.FloatField(null=True, verbose_name='best on the way (bps)')),
-                ('mae_bps', models.FloatField(null=True, verbose_name='worst on the way (bps)')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('signal', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='outcome', to='signals.signal')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "result",
+                    models.CharField(
+                        choices=[
+                            ("tp", "target reached"),
+                            ("sl", "stopped"),
+                            ("timeout", "timed out"),
+                            ("unseen", "not observed: live was down"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("entry_price", models.DecimalField(decimal_places=8, max_digits=28, null=True)),
+                ("settled_ns", models.BigIntegerField()),
+                ("return_bps", models.FloatField(null=True, verbose_name="return before fees (bps)")),
+                ("net_bps", models.FloatField(null=True, verbose_name="return after costs (bps)")),
+                ("mfe_bps", models.FloatField(null=True, verbose_name="best on the way (bps)")),
+                ("mae_bps", models.FloatField(null=True, verbose_name="worst on the way (bps)")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "signal",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="outcome", to="signals.signal"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'outcome',
-                'verbose_name_plural': 'outcomes',
-                'constraints': [models.CheckConstraint(condition=models.Q(('mfe_bps__gte', models.F('mae_bps'))), name='outcome_best_above_worst'), models.CheckConstraint(condition=models.Q(('result', 'unseen'), ('net_bps__isnull', False), _connector='OR'), name='outcome_has_its_net')],
+                "verbose_name": "outcome",
+                "verbose_name_plural": "outcomes",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("mfe_bps__gte", models.F("mae_bps"))), name="outcome_best_above_worst"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("result", "unseen"), ("net_bps__isnull", False), _connector="OR"),
+                        name="outcome_has_its_net",
+                    ),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='signal',
-            index=models.Index(fields=['mode', '-decided_ns'], name='signal_by_time'),
+            model_name="signal",
+            index=models.Index(fields=["mode", "-decided_ns"], name="signal_by_time"),
         ),
         migrations.AddIndex(
-            model_name='signal',
-            index=models.Index(fields=['mode', 'symbol', '-decided_ns'], name='signal_by_symbol'),
+            model_name="signal",
+            index=models.Index(fields=["mode", "symbol", "-decided_ns"], name="signal_by_symbol"),
         ),
         migrations.AddConstraint(
-            model_name='signal',
-            constraint=models.UniqueConstraint(fields=('mode', 'market', 'symbol', 'strategy', 'decided_ns'), name='signal_once_per_tick'),
+            model_name="signal",
+            constraint=models.UniqueConstraint(
+                fields=("mode", "market", "symbol", "strategy", "decided_ns"), name="signal_once_per_tick"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='signal',
-            constraint=models.CheckConstraint(condition=models.Q(('p_tp__gte', 0), ('p_tp__lte', 1)), name='signal_p_is_a_probability'),
+            model_name="signal",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("p_tp__gte", 0), ("p_tp__lte", 1)), name="signal_p_is_a_probability"
+            ),
         ),
     ]

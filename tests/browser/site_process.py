@@ -50,7 +50,7 @@ class SiteProcess:
 
     def _environment(self) -> dict[str, str]:
         """The test database instead of the one that the engines were announced with."""
-        environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.browser.strict_settings"}
+        environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
         name = connection.settings_dict["NAME"]
         if engines := json.loads(os.environ.get(OWN_ENGINES_VARIABLE, "{}")):
             engines["database_url"] = urlsplit(engines["database_url"])._replace(path=f"/{name}").geturl()

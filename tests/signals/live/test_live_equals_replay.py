@@ -79,7 +79,10 @@ def stage(tmp_path: Path, settings: Any, redis_url: str, clickhouse_url: str) ->
 
 
 def live_run(settings: Any, addresses: dict[str, str], market: Market, recording: Path) -> LiveRun:
-    settings.SURGE_EXCHANGE_REST_URL, settings.SURGE_EXCHANGE_STREAM_URL = addresses["rest_url"], addresses["stream_url"]
+    settings.SURGE_EXCHANGE_REST_URL, settings.SURGE_EXCHANGE_STREAM_URL = (
+        addresses["rest_url"],
+        addresses["stream_url"],
+    )
     report = asyncio.run(work(LiveOptions(market, recording, idle_exit_s=10.0, all_quotes=True)))
     return LiveRun(report, recording)
 
@@ -127,6 +130,7 @@ def test_a_living_market_replays_to_what_live_decided(stage, tmp_path):
             return await task
 
         live = asyncio.run(for_a_while())
-    assert live["decisions"] > 0 and live["decisions_sha256"] == replay(
-        tmp_path / "recording.txt.gz", Market.SPOT
-    )["decisions_sha256"]
+    assert (
+        live["decisions"] > 0
+        and live["decisions_sha256"] == replay(tmp_path / "recording.txt.gz", Market.SPOT)["decisions_sha256"]
+    )
