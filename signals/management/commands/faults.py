@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from signals.management.fault_scenarios import books, connections
+from signals.management.fault_scenarios import books, connections, market_changes, messages, processes, rest_calls
 from signals.management.fault_scenarios.scenario import SCENARIOS, Result, Scenario, run
 from signals.management.fault_scenarios.stage import rehearse
 
-ROOMS = (connections, books)
+ROOMS = (connections, books, messages, rest_calls, market_changes, processes)
 """Importing a room enters its scenarios."""
 
 HELP = """\
@@ -42,9 +42,12 @@ class Command(BaseCommand):
         parser.add_argument("--quick", action="store_true", help="run the short list")
         parser.add_argument("--list", action="store_true", dest="only_list", help="print the names and stop")
         parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same faults (default: 1)")
+        parser.add_argument("--attach", nargs=2, metavar=("REST", "STREAM"), help="be the client of this exchange")
         parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object at the end")
 
     def handle(self, **options: Any) -> None:
+        if options["attach"]:
+            asyncio.run(processes.attach(*options["attach"]))
         chosen = choose(options["only"], options["quick"])
         if options["only_list"]:
             for entry in chosen:

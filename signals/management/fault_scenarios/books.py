@@ -8,6 +8,9 @@ from signals.management.fault_scenarios.findings import Findings
 from signals.management.fault_scenarios.scenario import scenario
 from signals.management.fault_scenarios.stage import RESYNC_S, STALE_S, Stage, open_stage
 
+LOST_S = 0.5
+"""Three lost diffs and the one that shows the gap leave within this time."""
+
 BAD_PRICES = ("0", "-1", "NaN", "Infinity", "1e309", "")
 
 
@@ -15,9 +18,9 @@ def _depth(symbol: str) -> str:
     return f"{symbol.lower()}@depth@100ms"
 
 
-async def _only_these(stage: Stage, at_s: float, symbols: list[str], what: str) -> None:
+async def _only_these(stage: Stage, at_s: float, symbols: list[str], what: str, stale_s: float = STALE_S) -> None:
     """These symbols re-sync as promised, once each, and nobody else notices."""
-    await stage.check_recovery(at_s, symbols, stale_s=STALE_S)
+    await stage.check_recovery(at_s, symbols, stale_s=stale_s)
     stage.check_untouched(at_s, [one for one in stage.client.symbols if one not in symbols])
     episodes = stage.client.stale_episodes(at_s)
     stage.found.equal(what, [episodes.get(symbol, 0) for symbol in symbols], [1] * len(symbols))
@@ -31,7 +34,7 @@ async def _lose_diffs(found: Findings, random: Random, market: Market) -> None:
         at_s = stage.now_s()
         for symbol in lost:
             stage.exchange.fault("drop", stream=_depth(symbol), count=random.randint(1, 3))
-        await _only_these(stage, at_s, lost, "gaps")
+        await _only_these(stage, at_s, lost, "gaps", STALE_S + LOST_S)
         found.equal("gap records", stage.client.counted("gaps"), len(lost))
 
 

@@ -11,13 +11,17 @@ HALF_OPEN_S, SILENT_S, SILENT_SYMBOL_S, SWITCH_S = 12.0, 5.0, 10.0, 2.0
 CLOSE_CODES = (1000, 1001, 1008, 1011, 1012)
 
 
+async def _new_socket(stage: Stage, before: int) -> float | None:
+    """Wait for a connect beyond those `before`."""
+    return await stage.until(lambda: stage.exchange.sockets.connects > before, 10.0)
+
+
 async def _cut_and_recover(stage: Stage, fault: str, *, rounds: int = 2, **parameters: object) -> None:
     """Cut so many times; each time stale, reconnect and re-sync keep their promises."""
     for _ in range(rounds):
         before, cuts = stage.exchange.sockets.connects, len(stage.client.disconnects)
         at_s = await stage.fault(fault, **parameters)
-        came = await stage.until(lambda before=before: stage.exchange.sockets.connects > before, 10.0)
-        stage.found.at_most("reconnect try", came, RECONNECT_S)
+        stage.found.at_most("reconnect try", await _new_socket(stage, before), RECONNECT_S)
         await stage.check_recovery(at_s, stage.client.symbols, stale_s=STALE_S)
         stage.found.equal("disconnect records", len(stage.client.disconnects) - cuts, 1)
         stage.found.equal("stale episodes per symbol", max(stage.client.stale_episodes(at_s).values(), default=0), 1)
@@ -74,8 +78,7 @@ async def _shutdown(found: Findings, random: Random, shape: str) -> None:
     async with open_stage(found, random) as stage:
         before = stage.exchange.sockets.connects
         at_s = await stage.fault("shutdown_notice", after_s=6.0, shape=shape)
-        came = await stage.until(lambda: stage.exchange.sockets.connects > before, 10.0)
-        found.at_most("new socket", came, SWITCH_S)
+        found.at_most("new socket", await _new_socket(stage, before), SWITCH_S)
         await asyncio.sleep(8.0)
         found.equal("symbols gone stale", len(stage.client.went_stale(at_s)), 0)
         await stage.whole(10.0)
@@ -217,5 +220,5 @@ async def exchange_down(found: Findings, random: Random) -> None:
         found.at_most("standing again", await stage.whole(30.0), 20.0)
         found.equal("disconnect records", len(stage.client.disconnects), 1)
         stale = stage.client.went_stale(at_s)
-        found.at_most("stale", max(stale.values(), default=None), STALE_S)  # type: ignore[type-var]
+        found.at_most("stale", max(stale.values(), default=None), STALE_S)
         stage.check_books()

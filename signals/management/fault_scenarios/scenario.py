@@ -42,7 +42,7 @@ def scenario(*faults: int, promise: str = "", quick: bool = False) -> Callable[[
     """Enter a function under its own name."""
 
     def enter(play: Play) -> Play:
-        name = play.__name__  # type: ignore[attr-defined]
+        name = play.__name__
         SCENARIOS[name] = Scenario(name, faults, promise, quick, play)
         return play
 
