@@ -41,6 +41,11 @@ def has_own_ids(stream: str) -> bool:
     return stream.partition("@")[2].startswith(("depth", "rpiDepth", "aggTrade", "trade", "bookTicker"))
 
 
+def names_the_one_before(stream: str) -> bool:
+    kind = stream.partition("@")[2]
+    return kind.startswith(("depth", "rpiDepth", "aggTrade", "trade")) and not _PARTIAL_DEPTH.search(stream)
+
+
 _UPDATE = re.compile(rb'"u":(\d+)')
 _FIRST_UPDATE = re.compile(rb'"U":(\d+)')
 _PREVIOUS_UPDATE = re.compile(rb'"pu":(\d+)')
@@ -69,9 +74,10 @@ def _diff_place(frame: bytes) -> Place:
 class Handover:
     """Frames of one stream from two connections in, each of them out once and in order."""
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, last_frame: bytes | None = None) -> None:
         self._read = place_reader(stream)
         self._numbered = has_own_ids(stream)
+        self._counted = names_the_one_before(stream)
         self._last = _NOTHING
         self._last_frames: set[bytes] = set()
         self._held: list[bytes] = []
@@ -80,6 +86,13 @@ class Handover:
         self.is_over = False
         """The new connection has gone past everything the old one said: no frame needs a look any more."""
         self.old_frames = 0
+        if last_frame is not None:
+            self._note(self._read(last_frame).own, last_frame)
+
+    @property
+    def counts(self) -> bool:
+        """Its messages name the one before, so two that do not join have a hole between them."""
+        return self._last >= 0 and self._counted
 
     @property
     def held(self) -> int:

@@ -39,6 +39,9 @@ LATE_LOOK_S = 1.0
 MEET_S = 1.0
 """So long the frames of a new connection are held back for the old one to be caught up."""
 
+CATCH_UP_S = 5.0
+"""The same where the old one is still on its way."""
+
 FADE_S = 60.0
 
 ASKS = 3
@@ -89,8 +92,8 @@ class Keeper:
                 self._add_stream(name, slot)
 
     def _add_stream(self, name: str, slot: Slot) -> None:
-        kind = name.partition("@")[2]
-        stream = Stream(name, slot, Rhythm(self.settings.stream_silence_s), kind.startswith("depth"))
+        makes_book = name.partition("@")[2].startswith("depth")
+        stream = Stream(name, slot, Rhythm(self.settings.stream_silence_s, is_bursty=not makes_book), makes_book)
         slot.streams[name] = stream
         self._streams[stream.key] = stream
 
@@ -118,6 +121,8 @@ class Keeper:
     def opened(self, link: Link, now_s: float) -> list[Effect]:
         """The connection stands."""
         slot = self._links[link]
+        if slot.link is not None:
+            self._absorb(slot.link, now_s)
         link.state = LinkState.OPEN
         link.opened_s = link.heard_s = now_s
         link.rotate_s = now_s + self.settings.life_s - self._draw() * self.settings.life_jitter_s
@@ -186,8 +191,9 @@ class Keeper:
         if now_s > link.heard_s:
             slot.gaps.append(now_s - link.heard_s)
         link.heard_s = now_s
-        for key in link.heard:
+        for key, frame in link.heard.items():
             stream = self._streams[key]
+            stream.last_frame = frame
             if not stream.is_live:
                 stream.is_live = True
                 stream.moves = 0
@@ -311,7 +317,7 @@ class Keeper:
     def _begin_move(self, stream: Stream, old: Link, new: Link, now_s: float) -> None:
         if stream.move is not None:
             self._cancel_move(stream.move, now_s)
-        handover = Handover(stream.name)
+        handover = Handover(stream.name, stream.last_frame)
         stream.move = Move(stream, old, new, handover, now_s)
         self._moves.append(stream.move)
         old.gates[stream.key] = handover.from_old
@@ -345,8 +351,20 @@ class Keeper:
             handover.old_frames = 0
         if handover.held and move.held_s is None:
             move.held_s = now_s
-        if not handover.switched and move.held_s is not None and now_s - move.held_s >= MEET_S:
-            _deliver(handover.settle(), effects)
+        is_catching_up = handover.old_frames > move.old_frames_seen
+        move.old_frames_seen = handover.old_frames
+        patience_s = CATCH_UP_S if is_catching_up else MEET_S
+        if not handover.switched and move.held_s is not None and now_s - move.held_s >= patience_s:
+            self._settle_unmet(move, now_s, effects)
+
+    def _settle_unmet(self, move: Move, now_s: float, effects: list[Effect]) -> None:
+        """The two connections did not meet: go on with the new one, and say so where something may be missing."""
+        news = move.handover.settle()
+        old_is_dead = now_s - move.old.heard_s > MEET_S
+        if not move.handover.joined and (move.handover.counts or old_is_dead):
+            effects.append(Lost((move.stream.name,)))
+            self.statistics["unmet"] += 1
+        _deliver(news, effects)
 
     def _end_move(self, move: Move, now_s: float, effects: list[Effect]) -> None:
         """The new connection speaks alone from here on; while it repeats what the old one said it is listened to."""
@@ -429,6 +447,7 @@ class Keeper:
             stream.asks += 1
             self.statistics["asked_again"] += 1
             return True
+        self._absorb(link, now_s)
         target = self._slot_for(stream).link
         if target is not None and target.state is LinkState.OPEN:
             stream.asks, stream.asked_s = 1, now_s

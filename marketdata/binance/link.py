@@ -39,7 +39,7 @@ class Link:
         self.route = route
         self.state = LinkState.OPENING
         self.gates: dict[bytes, Gate | None] = {}
-        self.heard: set[bytes] = set()
+        self.heard: dict[bytes, bytes] = {}  # who spoke since the last look, with the newest frame
         self.frames = 0
         self.opened_s = self.heard_s = self.rotate_s = 0.0
         self._outbox: deque[Request] = deque()
@@ -52,7 +52,7 @@ class Link:
             gate = self.gates[name]
         except KeyError:
             return False
-        self.heard.add(name)
+        self.heard[name] = frame
         self.frames += 1
         return True if gate is None else gate(frame)
 

@@ -59,6 +59,7 @@ class Stream:
     slot: "Slot"
     rhythm: Rhythm
     makes_book: bool
+    last_frame: bytes | None = None
     is_live: bool = False
     is_told_lost: bool = False
     since_s: float = 0.0  # when it began to be pending
@@ -90,6 +91,7 @@ class Move:
     asked_s: float | None = None
     held_s: float | None = None
     is_settling_in: bool = True
+    old_frames_seen: int = 0
 
     def is_quiet(self, now_s: float) -> bool:
         """The old connection has not said a word since the new one was surely subscribed: nothing can be missing."""

@@ -9,8 +9,8 @@ from statistics import median
 
 LEAST_S = 10.0
 GAPS_OF_PATIENCE = 20.0
-UNKNOWN_S = 60.0
-"""Patience with a stream that spoke once only: it has no rhythm yet."""
+UNKNOWN_GAP_S = 3.0
+"""The pause that is assumed of a stream without a known rhythm."""
 
 _GAPS_KEPT = 31
 _FEWEST_GAPS = 3
@@ -21,14 +21,15 @@ _MOST_DOUBLINGS = 4
 class Rhythm:
     """The pauses of one stream and the patience that follows from them.
 
-    An alarm doubles the patience for a while: a stream that pauses in bursts (trades of a quiet coin) would otherwise
-    raise one after the other.
+    A stream that comes in bursts (trades of a quiet coin) would raise one alarm after the other: with `is_bursty` each
+    doubles its patience for a while.
     """
 
-    __slots__ = ("_alarm_s", "_alarms", "_gaps", "_heard_s", "_least_s")
+    __slots__ = ("_alarm_s", "_alarms", "_gaps", "_heard_s", "_is_bursty", "_least_s")
 
-    def __init__(self, least_s: float = LEAST_S) -> None:
+    def __init__(self, least_s: float = LEAST_S, *, is_bursty: bool = False) -> None:
         self._least_s = least_s
+        self._is_bursty = is_bursty
         self._heard_s: float | None = None
         self._gaps: deque[float] = deque(maxlen=_GAPS_KEPT)
         self._alarms = 0
@@ -36,10 +37,13 @@ class Rhythm:
 
     @property
     def patience_s(self) -> float:
-        """How long it may be silent: max(`least_s`, 20 x median pause), doubled by each recent alarm."""
-        if len(self._gaps) < _FEWEST_GAPS:
-            return max(self._least_s, UNKNOWN_S)
-        return max(self._least_s, GAPS_OF_PATIENCE * median(self._gaps)) * 2.0**self._alarms
+        """How long it may be silent: max(`least_s`, 20 x median pause)."""
+        gap_s = median(self._gaps) if len(self._gaps) >= _FEWEST_GAPS else self._first_gap_s
+        return max(self._least_s, GAPS_OF_PATIENCE * gap_s) * 2.0**self._alarms
+
+    @property
+    def _first_gap_s(self) -> float:
+        return UNKNOWN_GAP_S if self._is_bursty else 0.0
 
     def note_heard(self, now_s: float) -> None:
         if self._heard_s is not None:
@@ -53,7 +57,7 @@ class Rhythm:
 
     def note_alarm(self, now_s: float) -> None:
         """It was silent too long. The pause does not count as its rhythm: the next frame begins anew."""
-        self._alarms = min(_MOST_DOUBLINGS, self._alarms + 1)
+        self._alarms = min(_MOST_DOUBLINGS, self._alarms + 1) if self._is_bursty else 0
         self._alarm_s = now_s
         self._heard_s = None
 
