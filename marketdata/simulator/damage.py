@@ -83,7 +83,7 @@ def other_event(data: bytes, name: str) -> bytes:
 
 DAMAGES: dict[str, Callable[[bytes, str], bytes]] = {
     "cross": crossed,
-    "price": lambda data, text: with_price(data, text or "0"),
+    "price": with_price,
     "del_unknown": deletes_unknown,
     "truncated": lambda data, _: data[: len(data) // 2],
     "garbage": lambda _, text: (text or "<html>gateway</html>").encode(),

@@ -22,8 +22,7 @@ class ClientSockets:
         self.frozen = False
         self.connects = 0
         self.closed = 0
-        self.fastest_client = 0
-        """Most frames that one client sent within a second."""
+        self._fastest = 0
         self._now_ms = now_ms
         self._close_doors = close_doors
         self._sockets: set[ClientSocket] = set()
@@ -49,8 +48,13 @@ class ClientSockets:
         if socket.end_of_life is not None:
             socket.end_of_life.cancel()
         self.closed += socket in self._sockets
-        self.fastest_client = max(self.fastest_client, socket.rate.most if socket.rate else 0)
+        self._fastest = self.fastest_client
         self._sockets.discard(socket)
+
+    @property
+    def fastest_client(self) -> int:
+        """Most frames that one client ever sent within a second."""
+        return max([self._fastest, *(socket.rate.most for socket in self if socket.rate is not None)])
 
     def wait_thawed(self) -> Awaitable[object]:
         return self._thawed.wait()

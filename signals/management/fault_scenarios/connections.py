@@ -123,8 +123,13 @@ async def silent_stall_of_all(found: Findings, random: Random) -> None:
         await stage.until(lambda: len(stage.client.went_stale(at_s)) == everyone, SILENT_S + 5.0)
         stale = stage.client.went_stale(at_s)
         found.at_most("detected", max(stale.values()) if len(stale) == everyone else None, SILENT_S)
+        stage.check_books(SILENT_S + STALE_S)
+        stage.truth.forget_lags()
+        await asyncio.sleep(3.0)
+        found.at_most("oldest book decided on after it", max(stage.truth.worst_lag_s.values(), default=0.0), 1.0)
         stage.exchange.fault("heal")
         found.at_most("standing again after the fault", await stage.whole(20.0), 10.0)
+        stage.truth.forget_lags()
         stage.check_books(SILENT_S + STALE_S)
 
 
@@ -167,6 +172,7 @@ async def _unacknowledged(found: Findings, random: Random, kind: str, within_s: 
         found, random, begin=lambda exchange: exchange.fault("acks", kind=kind), starts_whole=False
     ) as stage:
         found.at_most("every book stands", await stage.whole(within_s), within_s)
+        await stage.until(lambda: not stage.client.pool.pending(), 15.0)
         found.equal("streams without a frame", len(stage.client.pool.pending()), 0)
         await asyncio.sleep(1.5)
         stage.check_books(max(max(stage.truth.worst_lag_s.values(), default=0.0), STALE_S))

@@ -1,4 +1,4 @@
-"""Scenarios of the market itself: halted, delisted, listed, renamed, described in new words, unreachable, not trusted."""
+"""Scenarios of the market itself: halted, delisted, listed, renamed, in new words, unreachable, not trusted."""
 
 import asyncio
 import shutil

@@ -4,6 +4,7 @@ import asyncio
 import time
 from random import Random
 
+from signals.management.fault_scenarios.books import LOST_S
 from signals.management.fault_scenarios.client import LATE_MS
 from signals.management.fault_scenarios.findings import Findings
 from signals.management.fault_scenarios.scenario import scenario
@@ -41,7 +42,7 @@ async def malformed_depth(found: Findings, random: Random) -> None:
         rejected, at_s = stage.client.rejected, stage.now_s()
         for symbol, kind in zip(stage.client.symbols, MALFORMED, strict=True):
             stage.exchange.fault("spoil", stream=f"{symbol.lower()}@depth@100ms", kind=kind)
-        await stage.check_recovery(at_s, stage.client.symbols, stale_s=STALE_S)
+        await stage.check_recovery(at_s, stage.client.symbols, stale_s=STALE_S + LOST_S)
         found.equal("messages rejected", stage.client.rejected - rejected, len(MALFORMED))
         found.equal("disconnect records", len(stage.client.disconnects), 0)
         await asyncio.sleep(1.0)

@@ -1,4 +1,4 @@
-"""Scenarios of whole processes: the exchange frozen or killed, the client killed, its disk full, two of them at once."""
+"""Scenarios of whole processes: the exchange frozen or killed, the client killed, its disk full, two at once."""
 
 import asyncio
 import contextlib
