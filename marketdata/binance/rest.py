@@ -2,6 +2,7 @@
 
     RestError
     +-- TransportError          no answer, or an answer that is no JSON: try again later
+    +-- OverBudgetError         nothing was sent: the weight of this minute is spent, .retry_after_s
     +-- HttpError               .status .code .message
         +-- NotReadyError       5xx: state unknown, .retry_after_s when the exchange said so
         +-- RateLimitError      429: stop until .retry_after_s has passed
@@ -18,16 +19,16 @@ not used.
 import asyncio
 import json
 import ssl
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from email.message import Message
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
 from marketdata.binance.instruments import parse_exchange_info
+from marketdata.binance.weight import SharedWeight
+from marketdata.binance.weight_budget import LIMITS, WeightBudget, request_weight
 from marketdata.events import Market
 from marketdata.universe import InstrumentInfo
 
@@ -43,6 +44,14 @@ class RestError(Exception):
 
 class TransportError(RestError):
     """No usable answer came."""
+
+
+class OverBudgetError(RestError):
+    """Our own thrift: the exchange was not asked."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"the request weight of this minute is spent (nothing sent, {retry_after_s:.0f} s left)")
+        self.retry_after_s = retry_after_s
 
 
 class HttpError(RestError):
@@ -90,12 +99,12 @@ class RestClient:
     ----------
     timeout_s : float
         For the whole call.
-    clock_s : callable
-        Monotonic seconds, to know when a refusal is over.
+    weight : SharedWeight, optional
+        The budget of this address; without one the client keeps its own.
     """
 
     def __init__(
-        self, base_url: str, market: Market, *, timeout_s: float = 10.0, clock_s: Callable[[], float] = time.monotonic
+        self, base_url: str, market: Market, *, timeout_s: float = 10.0, weight: SharedWeight | None = None
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
             raise ValueError(f"the REST address {base_url!r} must begin with http:// or https://")
@@ -103,8 +112,7 @@ class RestClient:
         self.market = market
         self.used_weight = 0
         self._timeout_s = timeout_s
-        self._clock_s = clock_s
-        self._closed_until_s = 0.0
+        self._weight = weight or SharedWeight(None, market.value, WeightBudget(LIMITS[market]))
         self._refusal: HttpError | None = None
         https = urllib.request.HTTPSHandler(context=ssl.create_default_context())
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), https)
@@ -135,24 +143,39 @@ class RestClient:
         return _parse(await self._get(name, **query), f"{self.base_url} {name}")
 
     async def _get(self, name: str, **query: str) -> bytes:
-        """One GET; while a refusal lasts nothing is sent and the refusal is raised again."""
-        left_s = self._closed_until_s - self._clock_s()
-        if self._refusal is not None and left_s > 0.0:
-            refusal = self._refusal
-            message = f"{refusal.message} (nothing sent, {left_s:.0f} s left)"
-            raise type(refusal)(refusal.status, refusal.code, message, left_s, self.base_url)
+        """One GET, paid from the budget; while a refusal lasts nothing is sent and the refusal is raised again."""
         url = f"{self.base_url}{_PREFIXES[self.market]}{name}"
         if query:
             url += "?" + urllib.parse.urlencode(query)
         try:
             async with asyncio.timeout(self._timeout_s):
+                await asyncio.to_thread(self._pay, request_weight(self.market, name, _limit_of(query)))
                 answer = await asyncio.to_thread(self._fetch, url)
         except (TimeoutError, OSError, HTTPException) as error:
             raise TransportError(f"{url} gave no answer: {error or 'timed out'}") from error
-        self.used_weight = int(answer.headers.get("X-MBX-USED-WEIGHT-1M") or self.used_weight)
+        await asyncio.to_thread(self._account, answer)
         if answer.status != 200:
             raise self._refused(answer, url)
         return answer.body
+
+    def _pay(self, weight: int) -> None:
+        grant = self._weight.take(weight)
+        if grant.is_shut:
+            message = f"the exchange refuses this address (nothing sent, {grant.wait_s:.0f} s left)"
+            known = self._refusal or RateLimitError(429, -1003, message, None, self.base_url)
+            raise type(known)(known.status, known.code, message, grant.wait_s, self.base_url)
+        if grant.wait_s > 0.0:
+            raise OverBudgetError(grant.wait_s)
+
+    def _account(self, answer: _Answer) -> None:
+        """Tell the budget what the exchange counted and what it refused."""
+        used = answer.headers.get("X-MBX-USED-WEIGHT-1M") or ""
+        if used.isascii() and used.isdigit():
+            self.used_weight = int(used)
+            self._weight.note_used(self.used_weight)
+        wait_s = _retry_after_s(answer)
+        if answer.status in (429, 418, 403) and wait_s is not None:
+            self._weight.shut(wait_s)
 
     def _fetch(self, url: str) -> _Answer:
         request = urllib.request.Request(url, headers={"User-Agent": "surge", "Accept": "application/json"})
@@ -168,10 +191,13 @@ class RestClient:
         wait_s = _retry_after_s(answer)
         kind = _ERRORS.get(answer.status, NotReadyError if answer.status >= 500 else HttpError)
         error = kind(answer.status, code, message, wait_s, url)
-        if isinstance(error, RateLimitError | ForbiddenError) and wait_s is not None:
-            self._closed_until_s = self._clock_s() + wait_s
+        if isinstance(error, RateLimitError | ForbiddenError):
             self._refusal = error
         return error
+
+
+def _limit_of(query: dict[str, str]) -> int | None:
+    return int(query["limit"]) if "limit" in query else None
 
 
 def _retry_after_s(answer: _Answer) -> float | None:

@@ -15,6 +15,8 @@ from marketdata.binance.rest import (
     RestClient,
     TransportError,
 )
+from marketdata.binance.weight import SharedWeight
+from marketdata.binance.weight_budget import WeightBudget
 from marketdata.events import Market
 from tests.marketdata.simulator.stage import living
 
@@ -116,7 +118,8 @@ async def test_every_refusal_has_its_type_and_its_wait(raw: bytes, kind: type[Ht
 async def test_after_a_refusal_nothing_is_sent_until_it_is_over(status: int, headers: dict[str, str]) -> None:
     clock_s = 1000.0
     async with scripted(http_answer(status, BINANCE_429, **headers)) as script:
-        client = RestClient(script.url, Market.SPOT, clock_s=lambda: clock_s)
+        weight = SharedWeight(None, "spot", WeightBudget(6000), clock_s=lambda: clock_s)
+        client = RestClient(script.url, Market.SPOT, weight=weight)
         with pytest.raises(HttpError) as first:
             await client.ping()
         wait_s = first.value.retry_after_s

@@ -18,7 +18,7 @@ def _short_waits(monkeypatch):
 
 
 async def settled(desk: SnapshotDesk) -> None:
-    while desk._under_way:
+    while desk.missing or desk._errands:
         await asyncio.sleep(0.001)
 
 
@@ -77,6 +77,81 @@ async def test_few_requests_run_at_once():
         desk.want(f"COIN{k}USDT")
     await settled(desk)
     assert most == snapshots.AT_ONCE
+
+
+async def test_a_refusal_with_a_time_closes_the_desk_for_all():
+    asked = []
+
+    class Refused(Exception):
+        retry_after_s = 0.15
+
+    async def fetch(symbol: str) -> bytes:
+        asked.append((asyncio.get_running_loop().time(), symbol))
+        if len(asked) == 1:
+            raise Refused
+        return b"{}"
+
+    desk = SnapshotDesk(fetch, Inbox(ReceiveClock()), lambda symbol: False)
+    desk.want("BTCUSDT")
+    while not asked:
+        await asyncio.sleep(0.001)
+    desk.want("ETHUSDT")
+    await settled(desk)
+    assert asked[1][0] - asked[0][0] >= 0.15
+    assert sorted(symbol for _, symbol in asked) == ["BTCUSDT", "BTCUSDT", "ETHUSDT"]
+
+
+async def test_liquid_symbols_are_fetched_first(monkeypatch):
+    monkeypatch.setattr(snapshots, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(snapshots, "AT_ONCE", 1)
+    rates = {"QUIETUSDT": 0.1, "BTCUSDT": 900.0, "ETHUSDT": 500.0}
+    asked = []
+
+    async def fetch(symbol: str) -> bytes:
+        asked.append(symbol)
+        await asyncio.sleep(0.1)
+        return b"{}"
+
+    desk = SnapshotDesk(fetch, Inbox(ReceiveClock()), lambda symbol: False, rank=rates.__getitem__)
+    for symbol in rates:
+        desk.want(symbol)
+    await settled(desk)
+    assert asked[1:] == sorted(asked[1:], key=lambda symbol: -rates[symbol])
+
+
+async def test_five_failures_are_an_alarm_and_no_end(caplog):
+    tries = []
+
+    async def fetch(symbol: str) -> bytes:
+        tries.append(symbol)
+        if len(tries) < 8:
+            raise OSError("no network")
+        return b"{}"
+
+    inbox = Inbox(ReceiveClock())
+    desk = SnapshotDesk(fetch, inbox, lambda symbol: False)
+    desk.want("BTCUSDT")
+    await settled(desk)
+    assert inbox.take(0).count(b"\n") == 1
+    alarms = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(alarms) == 1 and "no book of BTCUSDT after 5 tries" in alarms[0].message
+
+
+async def test_a_book_waits_for_its_stream():
+    delivers = False
+
+    async def fetch(symbol: str) -> bytes:
+        assert delivers, "a snapshot without its stream is old at once"
+        return b"{}"
+
+    inbox = Inbox(ReceiveClock())
+    desk = SnapshotDesk(fetch, inbox, lambda symbol: False, delivers=lambda symbol: delivers)
+    desk.want("BTCUSDT")
+    await asyncio.sleep(0.05)
+    assert inbox.take(0) == b"" and desk.missing == 1
+    delivers = True
+    await settled(desk)
+    assert inbox.take(0).count(b"\n") == 1
 
 
 async def run_for_a_while(sink: Sink) -> None:
