@@ -25,7 +25,8 @@ class Verdict(NamedTuple):
 class Penalties:
     """One address's account. Times are ns of the exchange's clock, so that a state file survives a restart.
 
-    `early` counts the calls that came although a 429 or a ban forbade them: a good client has none.
+    `early` counts the calls that came although a 429 or a ban forbade them: a good client has none, but for those
+    that were under way. `refusals` counts the times the weight was used up.
     """
 
     minute: int = -1
@@ -35,6 +36,7 @@ class Penalties:
     bans: int = 0
     ignored: int = 0
     early: int = 0
+    refusals: int = 0
     connects: tuple[int, ...] = ()
 
     def charge(self, weight: int, limit: int, now_ns: int) -> Verdict | None:
@@ -49,6 +51,7 @@ class Penalties:
             return self._ignore(now_ns)
         self.ignored = 0
         if self.used_weight > limit:
+            self.refusals += 1
             self.refuse(MINUTE_NS - now_ns % MINUTE_NS, now_ns)
             return Verdict(429, self.refused_until_ns - now_ns)
         return None

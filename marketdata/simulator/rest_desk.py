@@ -7,7 +7,7 @@ from collections.abc import Callable
 from marketdata.events import NS_PER_S, Market
 from marketdata.simulator.damage import shift_times, to_microseconds
 from marketdata.simulator.faults import Faults
-from marketdata.simulator.penalties import Penalties, Verdict
+from marketdata.simulator.penalties import MINUTE_NS, Penalties, Verdict
 from marketdata.simulator.rest_faults import RestFault, RestFaults, spoilt_answer, with_unknown_words
 from marketdata.simulator.target import Answer, Target
 from marketdata.simulator.venue import Venue
@@ -64,6 +64,7 @@ class RestDesk:
 
     @used_weight.setter
     def used_weight(self, weight: int) -> None:
+        self.penalties.minute = self._clock_ns() // MINUTE_NS
         self.penalties.used_weight = weight
 
     def answer(self, target: Target) -> Answer:

@@ -1,12 +1,15 @@
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,6 +19,7 @@ from marketdata.binance.stream import StreamPool
 from marketdata.events import Market
 from marketdata.simulator.history import capture_lines
 from marketdata.simulator.market import SimulatedMarket
+from marketdata.simulator.schedule import fault_schedule
 from marketdata.simulator.tape import tape_frames
 from tests.marketdata.simulator.stage import START_NS
 
@@ -85,6 +89,20 @@ def test_a_capture_is_played_to_whoever_connects_and_the_command_ends(tmp_path: 
     assert (code, errors.strip().splitlines()[-1]) == (0, "capture over")
 
 
+def test_faults_of_a_seed_happen_by_themselves_and_bans_are_kept(tmp_path: Path) -> None:
+    state = tmp_path / "bans.json"
+    words = ("--symbols", "2", "--speed", "50", "--faults", "4", "--faults-every", "5", "--state", str(state))
+    with exchange(*words) as (_, addresses):
+        happened: list[Any] = []
+        deadline = time.monotonic() + 20.0
+        while len(happened) < 3 and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), urlopen(f"{addresses['rest_url']}/sim/state", timeout=5) as answer:
+                happened = [one for one in json.load(answer)["happened"] if not one[1].startswith("/sim/")]
+            time.sleep(0.1)
+        planned = fault_schedule(4, 86_400.0, ("BTCUSDT", "ETHUSDT"), every_s=5.0)
+    assert [one[1:] for one in happened[:3]] == [[one.fault, one.parameters] for one in planned[:3]]
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -95,6 +113,9 @@ def test_a_capture_is_played_to_whoever_connects_and_the_command_ends(tmp_path: 
         ({"speed": "0"}, "--speed 0 is not possible"),
         ({"speed": "fast", "capture": Path("x")}, "above 0, or max"),
         ({"symbols": 0}, "--symbols 0 is not possible"),
+        ({"day": 0.0}, "--day wants seconds above 0"),
+        ({"faults": 1, "faults_every": -1.0}, "--faults-every wants seconds above 0"),
+        ({"unlisted": -1}, "--unlisted wants a number of 0 or more"),
         ({"surge_every": -1.0}, "--surge-every wants seconds above 0"),
         ({"port": 99_999}, "Port 99999 cannot be used"),
     ],
