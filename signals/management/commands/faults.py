@@ -8,11 +8,19 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from signals.management.fault_scenarios import books, connections, market_changes, messages, processes, rest_calls
-from signals.management.fault_scenarios.scenario import SCENARIOS, Result, Scenario, run
+from signals.management.fault_scenarios import (
+    books,
+    connections,
+    market_changes,
+    messages,
+    processes,
+    rest_calls,
+    storms,
+)
+from signals.management.fault_scenarios.scenario import SCENARIOS, Result, Scenario, quiet_logs, run_all
 from signals.management.fault_scenarios.stage import rehearse
 
-ROOMS = (connections, books, messages, rest_calls, market_changes, processes)
+ROOMS = (connections, books, messages, rest_calls, market_changes, storms, processes)
 """Importing a room enters its scenarios."""
 
 HELP = """\
@@ -42,10 +50,15 @@ class Command(BaseCommand):
         parser.add_argument("--quick", action="store_true", help="run the short list")
         parser.add_argument("--list", action="store_true", dest="only_list", help="print the names and stop")
         parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same faults (default: 1)")
+        parser.add_argument(
+            "--at-once", type=int, default=3, metavar="N", help="scenarios at the same time (default: 3)"
+        )
         parser.add_argument("--attach", nargs=2, metavar=("REST", "STREAM"), help="be the client of this exchange")
         parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object at the end")
 
     def handle(self, **options: Any) -> None:
+        if options["at_once"] < 1:
+            raise CommandError("--at-once wants a number above 0.", returncode=2)
         if options["attach"]:
             asyncio.run(processes.attach(*options["attach"]))
         chosen = choose(options["only"], options["quick"])
@@ -53,7 +66,7 @@ class Command(BaseCommand):
             for entry in chosen:
                 self.stdout.write(f"{entry.name:<28} faults {', '.join(map(str, entry.faults)):<8} {entry.promise}")
             return
-        results = asyncio.run(self._run(chosen, options["seed"], options["as_json"]))
+        results = asyncio.run(self._run(chosen, options))
         failed = [result.name for result in results if not result.ok]
         if options["as_json"]:
             self.stdout.write(json.dumps(report(results, options["seed"])))
@@ -62,16 +75,15 @@ class Command(BaseCommand):
         if failed:
             sys.exit(1)
 
-    async def _run(self, chosen: list[Scenario], seed: int, as_json: bool) -> list[Result]:
-        await rehearse()
-        results = []
-        for entry in chosen:
-            result = await run(entry, seed)
-            results.append(result)
-            if not as_json:
-                self.stdout.write(readable(result))
-                self.stdout.flush()
-        return results
+    async def _run(self, chosen: list[Scenario], options: dict[str, Any]) -> list[Result]:
+        with quiet_logs():
+            await rehearse()
+        tell = (lambda _: None) if options["as_json"] else self._tell
+        return await run_all(chosen, options["seed"], options["at_once"], tell)
+
+    def _tell(self, result: Result) -> None:
+        self.stdout.write(readable(result))
+        self.stdout.flush()
 
 
 def choose(names: list[str] | None, quick: bool) -> list[Scenario]:

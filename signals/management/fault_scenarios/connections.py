@@ -29,7 +29,7 @@ async def _cut_and_recover(stage: Stage, fault: str, *, rounds: int = 2, **param
     stage.check_books()
 
 
-@scenario(1, promise="P1", quick=True)
+@scenario(1, promise="P1", quick=True, alone=True)
 async def tcp_cut(found: Findings, random: Random) -> None:
     async with open_stage(found, random, symbols=20) as stage:
         await _cut_and_recover(stage, "cut", code=1006)

@@ -149,7 +149,7 @@ async def slow_network(found: Findings, random: Random) -> None:
         found.at_most("standing again", await stage.whole(30.0), 20.0)
 
 
-@scenario(7, 35, promise="P8")
+@scenario(7, 35, promise="P8", alone=True)
 async def blocked_loop(found: Findings, random: Random) -> None:
     """The client's loop stands still for 6 s; what piled up is not decided on as if it were fresh."""
     async with open_stage(found, random) as stage:
@@ -168,14 +168,14 @@ async def retired_stream(found: Findings, random: Random) -> None:
     stream = "btcusdt@bookTicker"
     async with open_stage(found, random, begin=lambda exchange: exchange.fault("retire", stream=stream)) as stage:
         at_s = stage.now_s()
-        await asyncio.sleep(20.0)
+        await asyncio.sleep(14.0)
         found.equal("named as missing", stream in stage.client.pool.pending(), True)
         stage.check_untouched(at_s, [symbol for symbol in stage.client.symbols if symbol != "BTCUSDT"])
         found.at_most("disconnect records", len(stage.client.disconnects), 1, "")
         stage.check_books()
 
 
-@scenario(36, promise="P15")
+@scenario(36, promise="P15", alone=True)
 async def flash_volume(found: Findings, random: Random) -> None:
     """20 times the trades and quotes of 20 symbols for 10 s."""
     async with open_stage(found, random, symbols=20) as stage:
