@@ -10,6 +10,8 @@ from marketdata.binance.pacing import Backoff
 from marketdata.binance.watchdog import Rhythm
 
 QUIET_S = 2.0
+LONG_QUIET_S = 12.0
+LIVELY_S = 0.75
 
 
 class Open(NamedTuple):
@@ -94,9 +96,14 @@ class Move:
     old_frames_seen: int = 0
 
     def is_quiet(self, now_s: float) -> bool:
-        """The old connection has not said a word since the new one was surely subscribed: nothing can be missing."""
-        asked = self.asked_s is not None and now_s - self.asked_s > QUIET_S
-        return asked and not self.handover.old_frames and not self.handover.held
+        """Nobody said a word of this stream since the new connection was surely subscribed: nothing can be missing.
+
+        If the connections say nothing at all, frames may be on their way: that takes longer to believe.
+        """
+        if self.asked_s is None or self.handover.old_frames or self.handover.held:
+            return False
+        are_lively = now_s - min(self.old.heard_s, self.new.heard_s) < LIVELY_S
+        return now_s - self.asked_s > (QUIET_S if are_lively else LONG_QUIET_S)
 
 
 @dataclass(eq=False)

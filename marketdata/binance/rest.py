@@ -19,6 +19,7 @@ not used.
 import asyncio
 import json
 import ssl
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -112,7 +113,7 @@ class RestClient:
         self.market = market
         self.used_weight = 0
         self._timeout_s = timeout_s
-        self._weight = weight or SharedWeight(None, market.value, WeightBudget(LIMITS[market]))
+        self._weight = weight or SharedWeight(None, market.value, WeightBudget(LIMITS[market]), time.time)
         self._refusal: HttpError | None = None
         https = urllib.request.HTTPSHandler(context=ssl.create_default_context())
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), https)

@@ -8,7 +8,6 @@ the budget it knows itself, and says so once.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -60,9 +59,7 @@ class SharedWeight:
         UTC seconds.
     """
 
-    def __init__(
-        self, store: Store | None, venue: str, budget: WeightBudget, clock_s: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, store: Store | None, venue: str, budget: WeightBudget, clock_s: Callable[[], float]) -> None:
         self._store = store
         self._venue = venue
         self._budget = budget

@@ -1,5 +1,6 @@
 import random
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_without_redis_a_process_keeps_to_its_own_budget_and_says_so_once(caplog
 async def test_a_refused_client_silences_the_clients_of_other_processes(store: Redis, status: int) -> None:
     async with scripted(http_answer(status, BINANCE_429, Retry_After="30")) as script:
         clients = [
-            RestClient(script.url, Market.SPOT, weight=SharedWeight(store, "spot", WeightBudget(6000)))
+            RestClient(script.url, Market.SPOT, weight=SharedWeight(store, "spot", WeightBudget(6000), time.time))
             for _ in range(2)
         ]
         with pytest.raises(HttpError, match="answered"):
