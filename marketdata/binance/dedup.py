@@ -83,16 +83,12 @@ class Handover:
         self._held: list[bytes] = []
         self.switched = False
         self.joined = False
+        self.has_hole = False
         self.is_over = False
         """The new connection has gone past everything the old one said: no frame needs a look any more."""
         self.old_frames = 0
         if last_frame is not None:
             self._note(self._read(last_frame).own, last_frame)
-
-    @property
-    def counts(self) -> bool:
-        """Its messages name the one before, so two that do not join have a hole between them."""
-        return self._last >= 0 and self._counted
 
     @property
     def held(self) -> int:
@@ -125,6 +121,7 @@ class Handover:
 
     def _switch(self) -> list[bytes]:
         self.joined = self._have_met()
+        self.has_hole = self._counted and self._last >= 0 and bool(self._held) and not self.joined
         self.switched = True
         news = [frame for frame in self._held if self._is_news(frame)]
         self._held.clear()

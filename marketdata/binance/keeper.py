@@ -361,7 +361,7 @@ class Keeper:
         """The two connections did not meet: go on with the new one, and say so where something may be missing."""
         news = move.handover.settle()
         old_is_dead = now_s - move.old.heard_s > MEET_S
-        if not move.handover.joined and (move.handover.counts or old_is_dead):
+        if move.handover.has_hole or (old_is_dead and not move.handover.joined):
             effects.append(Lost((move.stream.name,)))
             self.statistics["unmet"] += 1
         _deliver(news, effects)

@@ -61,7 +61,7 @@ def test_settling_over_a_hole_is_no_joining() -> None:
     handover = Handover(STREAM, trade(41))
     assert handover.from_new(trade(50)) == []
     assert handover.settle() == [trade(50)]
-    assert handover.counts and not handover.joined
+    assert handover.has_hole and not handover.joined
 
 
 def test_two_frames_of_one_event_time_are_both_kept() -> None:
