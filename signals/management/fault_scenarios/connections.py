@@ -5,8 +5,9 @@ from random import Random
 
 from signals.management.fault_scenarios.findings import Findings
 from signals.management.fault_scenarios.scenario import scenario
-from signals.management.fault_scenarios.stage import RECONNECT_S, STALE_S, Stage, open_stage
+from signals.management.fault_scenarios.stage import RECONNECT_S, RESYNC_S, STALE_S, Stage, open_stage
 
+LONGEST_BACKOFF_S = 30.0
 HALF_OPEN_S, SILENT_S, SILENT_SYMBOL_S, SWITCH_S = 12.0, 5.0, 10.0, 2.0
 CLOSE_CODES = (1000, 1001, 1008, 1011, 1012)
 
@@ -223,7 +224,7 @@ async def exchange_down(found: Findings, random: Random) -> None:
         tries = stage.client.pool.statistics["failed_connects"] - failed
         found.at_least("tries while it was down", tries, 2)
         found.at_most("tries while it was down", tries, 12, "")
-        found.at_most("standing again", await stage.whole(30.0), 20.0)
+        found.at_most("standing again", await stage.whole(LONGEST_BACKOFF_S + 10.0), LONGEST_BACKOFF_S + RESYNC_S)
         found.equal("disconnect records", len(stage.client.disconnects), 1)
         stale = stage.client.went_stale(at_s)
         found.at_most("stale", max(stale.values(), default=None), STALE_S)

@@ -22,7 +22,7 @@ from signals.management.fault_scenarios.client import Client
 from signals.management.fault_scenarios.connections import SILENT_SYMBOL_S
 from signals.management.fault_scenarios.findings import Findings
 from signals.management.fault_scenarios.scenario import scenario
-from signals.management.fault_scenarios.stage import RESYNC_S, STALE_S, open_stage
+from signals.management.fault_scenarios.stage import RESYNC_S, STALE_S, Stage, open_stage
 
 LISTED_S = 60.0
 
@@ -156,7 +156,7 @@ async def name_not_found(found: Findings, random: Random) -> None:
 
 
 async def _connect_by_name(
-    stage: Any, look_up: Callable[..., Any], honest: Callable[..., Any], found: Findings
+    stage: Stage, look_up: Callable[..., Any], honest: Callable[..., Any], found: Findings
 ) -> None:
     loop: Any = asyncio.get_running_loop()
     instruments = await stage.client.rest.exchange_info()

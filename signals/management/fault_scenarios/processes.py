@@ -15,9 +15,10 @@ from marketdata.binance.rest import RestClient
 from marketdata.capture import CaptureWriter
 from marketdata.events import Market
 from signals.management.fault_scenarios.client import Client
-from signals.management.fault_scenarios.connections import HALF_OPEN_S
+from signals.management.fault_scenarios.connections import HALF_OPEN_S, LONGEST_BACKOFF_S
 from signals.management.fault_scenarios.findings import Findings
 from signals.management.fault_scenarios.scenario import scenario
+from signals.management.fault_scenarios.stage import RESYNC_S
 
 BACK_S = 15.0
 FULL_DISK = Path("/dev/full")
@@ -95,7 +96,7 @@ async def exchange_killed(found: Findings, random: Random) -> None:
             await asyncio.sleep(0.6)
             found.equal("symbols gone stale", len(client.went_stale(at_s)), 4)
             async with _exchange("--symbols", "4", "--seed", "6", "--port", at["rest_url"].rpartition(":")[2]):
-                found.at_most("standing again", await _until_whole(client, 45.0), BACK_S)
+                found.at_most("standing again", await _until_whole(client, 45.0), LONGEST_BACKOFF_S + RESYNC_S)
             found.equal("disconnect records before the end", min(1, len(client.disconnects)), 1)
 
 
