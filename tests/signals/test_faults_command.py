@@ -14,8 +14,8 @@ from signals.management.fault_scenarios.scenario import SCENARIOS, Scenario, run
 PROJECT = Path(__file__).parents[2]
 QUICK = [entry.name for entry in SCENARIOS.values() if entry.quick]
 
-OPEN_DEFECTS = {"tcp_cut", "close_frame", "snapshot_too_old", "silent_stall_of_all"}
-"""A snapshot that arrives before the new line's first diff is trusted, and the book is lost again a moment later."""
+OPEN_DEFECTS = {"silent_stall_of_all"}
+"""On a loaded machine the client once took 5.9 s instead of 5 s to see that everything had fallen silent."""
 
 
 @pytest.mark.timeout(180)
