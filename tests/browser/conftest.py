@@ -73,7 +73,7 @@ def cookie(cookie_of: Callable[[str], str]) -> str:
     return cookie_of("listener")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no wider: while Playwright is open its event loop runs in this thread
 def chromium() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: ./surge test installs it")
     if not shutil.which(CHROMIUM):

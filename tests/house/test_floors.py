@@ -23,7 +23,8 @@ DOORS = {
 FRAMEWORK = {"django", "celery", "channels", "rest_framework", "django_eventstream"}
 WORLD = {
     "os", "pathlib", "io", "gzip", "tempfile", "shutil", "subprocess", "socket", "ssl", "select", "asyncio",
-    "threading", "time", "urllib", "http", "requests", "websockets", "redis", "psycopg", "clickhouse_driver", "onnxruntime",
+    "threading", "time", "urllib", "http", "requests", "websockets", "redis", "psycopg", "clickhouse_driver",
+    "onnxruntime",
 }  # fmt: skip
 NO_SUBJECT = {"utils", "helpers", "common", "misc"}
 GLOBAL_STATE = re.compile(

@@ -14,6 +14,7 @@ from marketdata.events import Market
 from marketdata.features.feature_set import FEATURE_NAMES, FEATURE_SET_HASH, N_FEATURES
 from marketdata.simulator.history import capture_lines
 from marketdata.simulator.market import SimulatedMarket
+from marketdata.simulator.surges import SurgePlan
 from modeling import services
 from modeling.artifacts import ArtifactError
 from modeling.dataset import Dataset
@@ -135,7 +136,7 @@ def test_simulated_data_never_decide_in_production(quick: None) -> None:
 
 def test_a_recording_can_be_trained_on(tmp_path: Path) -> None:
     path = tmp_path / "session.txt.gz"
-    exchange = SimulatedMarket(5, Market.SPOT, 8, START_NS)
+    exchange = SimulatedMarket(5, Market.SPOT, 8, START_NS, SurgePlan(surge_every_s=200.0))
     path.write_bytes(gzip.compress(b"".join(capture_lines(exchange, 450.0, seed=5)), 1))
     run = execute(dataset=str(path), n_folds=2)
     assert run.status == "done" and run.model_version is not None
