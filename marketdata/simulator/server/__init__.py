@@ -6,8 +6,6 @@ a second must leave the same small machine that receives them.
 """
 
 import asyncio
-import email.utils
-import http
 import json
 import logging
 import ssl
@@ -15,10 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Data
@@ -36,6 +32,7 @@ from marketdata.simulator.rest_desk import RestDesk
 from marketdata.simulator.schedule import PlannedFault
 from marketdata.simulator.server.client_socket import ClientSocket
 from marketdata.simulator.server.client_sockets import PUMP_S, ClientSockets
+from marketdata.simulator.server.handshake import read_target, written
 from marketdata.simulator.server.tape_player import TapePlayer
 from marketdata.simulator.subscriptions import (
     POLICY_VIOLATION,
@@ -324,7 +321,7 @@ class ExchangeServer:
     async def _attend(self, connection: ServerConnection) -> None:
         assert isinstance(connection, ClientSocket) and connection.request is not None
         market = self.venue.market
-        route = parse_route(market, _target(connection.request.path)) or Route("", False, ())
+        route = parse_route(market, read_target(connection.request.path)) or Route("", False, ())
         connection.session, connection.unsent = Session(market, route), []
         connection.rate = MessageRate(messages_per_s(market))
         self.sockets.add(connection)
@@ -357,16 +354,16 @@ class ExchangeServer:
     # HTTP
 
     async def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        target = _target(request.path)
+        target = read_target(request.path)
         if target.path.startswith("/sim/"):
-            return _response(self._command(target))
+            return written(self._command(target))
         await self.sockets.wait_thawed()
         if target.path.startswith(("/api/", "/fapi/")):
             return await self._rest(target)
         if parse_route(self.venue.market, target) is None:
-            return _response(Answer(404, b'{"code":-1,"msg":"nothing is served here"}'))
+            return written(Answer(404, b'{"code":-1,"msg":"nothing is served here"}'))
         if not self.rest_desk.penalties.may_connect(self.venue.now_ns):
-            return _response(Answer(429, b'{"code":-1003,"msg":"too many connections"}'))
+            return written(Answer(429, b'{"code":-1003,"msg":"too many connections"}'))
         return None
 
     def _command(self, target: Target) -> Answer:
@@ -380,7 +377,7 @@ class ExchangeServer:
             self._player.note_depth_served(target.query["symbol"])
         if answer.delay_s:
             await asyncio.sleep(answer.delay_s)
-        return _response(answer)
+        return written(answer)
 
     # What survives a restart
 
@@ -393,21 +390,3 @@ class ExchangeServer:
         if self._state_file is not None and penalties != self._saved:
             self._state_file.write_text(json.dumps(penalties.as_dict()))
             self._saved = Penalties.from_dict(penalties.as_dict())
-
-
-def _target(path: str) -> Target:
-    parts = urlsplit(path)
-    return Target(unquote(parts.path), {name: values[0] for name, values in parse_qs(parts.query).items()})
-
-
-def _response(answer: Answer) -> Response:
-    headers = Headers(
-        [
-            ("Date", email.utils.formatdate(usegmt=True)),
-            ("Connection", "close"),
-            ("Content-Length", str(len(answer.body))),
-            ("Content-Type", "application/json;charset=UTF-8"),
-            *answer.headers,
-        ]
-    )
-    return Response(answer.status, http.HTTPStatus(answer.status).phrase, headers, answer.body)
