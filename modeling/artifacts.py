@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +52,27 @@ class ModelCard:
     reliability: list[dict[str, Any]]
     decision_region: list[dict[str, Any]]
     libraries: dict[str, str]
+    tasks: dict[str, Any] = field(default_factory=dict)
+    choice: dict[str, Any] | None = None
+    calibration_contest: dict[str, Any] = field(default_factory=dict)
+    liquidity: list[dict[str, Any]] = field(default_factory=list)
+    certificate: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         return without_nan(asdict(self))
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ModelCard":
-        missing = [f.name for f in fields(cls) if f.name not in values]
+        missing = [f.name for f in fields(cls) if f.name not in values and _required(f)]
         if missing:
             raise ArtifactError(f"The model card lacks {', '.join(missing)}: it was written by another version.")
-        known = {f.name: values[f.name] for f in fields(cls)}
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         barriers = CardBarriers(**values["barriers"])
         return cls(**{**known, "barriers": barriers, "feature_names": tuple(values["feature_names"])})
+
+
+def _required(each: Field[Any]) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
 
 
 def without_nan(value: Any) -> Any:

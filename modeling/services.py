@@ -2,23 +2,30 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from marketdata.capture import CaptureError, read_blocks
-from marketdata.events import Market
+from marketdata.events import NS_PER_S, Market
+from marketdata.features.bars import BAR_FEATURES_HASH
 from marketdata.features.feature_set import FEATURE_SET_HASH
+from marketdata.features.trade_bars import TRADE_FEATURES_HASH
+from modeling.archive import KLINES, PUMPS, RECORDED, read_bar_tapes, read_published_onsets, read_pump_tapes
 from modeling.artifacts import ArtifactError, CardBarriers, ModelCard, artifact_read, artifact_write, sha256_hex
 from modeling.dataset import Dataset, DatasetError, dataset_join
+from modeling.evaluation import evaluate_unseen
+from modeling.labels import Outcome
 from modeling.models import Mode, ModelVersion, TrainingRun
+from modeling.scorer import OnnxScorer, open_session
 from modeling.selectors import champion_get, training_run_list_open
 from modeling.simulated import dataset_of_blocks, simulated_dataset
 from modeling.training_config import TrainingConfig
@@ -37,6 +44,11 @@ TRAIN_SHARE = 0.9
 LOST_AFTER = timedelta(minutes=5)
 """A running training without a sign of life for this long was lost with its process and may be claimed again."""
 
+INPUT_LEVELS = {PUMPS: "trades", KLINES: "bars"}
+FEATURE_HASHES = {"trades": TRADE_FEATURES_HASH, "bars": BAR_FEATURES_HASH, "book": FEATURE_SET_HASH}
+"""What a source knows decides which features can be made of it; only those of the full book are computed live."""
+PARITY_ROWS = 20_000
+
 LIBRARIES = ("lightgbm", "scikit-learn", "numpy", "onnx", "onnxruntime", "skl2onnx")
 
 
@@ -51,9 +63,9 @@ class TrainingCancelled(Exception):
 def training_run_create(*, dataset: str, config: dict[str, Any], mode: str, market: str | None = None) -> TrainingRun:
     """Write down a training to be done; wrong settings are refused here, before anything waits for them."""
     if not dataset.strip():
-        raise TrainingFailed("No dataset was named. Use 'simulated' or the path of a capture file.")
+        raise TrainingFailed("No dataset was named. Use 'simulated', 'pumps', 'klines' or the path of a capture file.")
     try:
-        checked = TrainingConfig.from_json(config)
+        checked = TrainingConfig.from_json(config, dataset)
     except ValueError as error:
         raise TrainingFailed(str(error)) from error
     return TrainingRun.objects.create(
@@ -145,12 +157,29 @@ class _Reporter:
 
 
 @dataclass(frozen=True)
+class _Source:
+    """Labelled rows, and what else a dataset has to say about a model trained on them."""
+
+    data: Dataset
+    judge: Callable[["TrainingResult", Progress], dict[str, Any]]
+
+    @classmethod
+    def plain(cls, data: Dataset) -> "_Source":
+        return cls(data, lambda result, report: {})
+
+
+@dataclass(frozen=True)
 class _Trained:
     data: Dataset
     config: TrainingConfig
     result: "TrainingResult"
     onnx_bytes: bytes
     parity: "Parity"
+    judged: dict[str, Any]
+
+
+def input_level(dataset: str) -> str:
+    return INPUT_LEVELS.get(dataset, "book")
 
 
 def _train(run: TrainingRun, report: _Reporter) -> ModelVersion:
@@ -159,22 +188,69 @@ def _train(run: TrainingRun, report: _Reporter) -> ModelVersion:
     from modeling.train import train
 
     config = TrainingConfig.from_json(run.config)
-    data = _dataset(run, config, report.part(0.0, DATA_SHARE))
-    result = train(data, config, report.part(DATA_SHARE, TRAIN_SHARE))
-    report(TRAIN_SHARE, "exporting and comparing")
-    metadata = {"kind": result.model.kind, "feature_set_hash": FEATURE_SET_HASH, "data_hash": data.sha256()}
+    data_share, train_share = (0.05, 0.6) if run.dataset in RECORDED else (DATA_SHARE, TRAIN_SHARE)
+    source = _source(run, config, report.part(0.0, data_share))
+    data = source.data
+    result = train(data, config, report.part(data_share, train_share))
+    judged = source.judge(result, report.part(train_share, 0.93))
+    report(0.94, "exporting and comparing")
+    feature_hash = FEATURE_HASHES[input_level(run.dataset)]
+    metadata = {"kind": result.model.kind, "feature_set_hash": feature_hash, "data_hash": data.sha256()}
+    some = slice(None, None, max(1, len(data) // PARITY_ROWS))
     try:
-        onnx_bytes, parity = export_onnx(result.model, data.X, metadata, config.seed)
+        onnx_bytes, parity = export_onnx(result.model, data.X[some], metadata, config.seed)
     except ParityError as error:
         raise TrainingFailed(str(error)) from error
     report(0.97, "registering")
-    trained = _Trained(data, config, result, onnx_bytes, parity)
+    trained = _Trained(data, config, result, onnx_bytes, parity, judged)
     model_version = model_version_register(
         card=_card(run, trained, timezone.now()), onnx_bytes=onnx_bytes, mode=run.mode
     )
     if model_version.gates_passed and _needs_champion(run):
         model_version_promote(model_version=model_version)
     return model_version
+
+
+def _source(run: TrainingRun, config: TrainingConfig, report: Progress) -> _Source:
+    if run.dataset == PUMPS:
+        return _pumps(config, report)
+    if run.dataset == KLINES:
+        return _klines(config, report)
+    return _Source.plain(_dataset(run, config, report))
+
+
+def _pumps(config: TrainingConfig, report: Progress) -> _Source:
+    # Imported here for the same reason as in `_train`.
+    from modeling.pump_tapes import pump_dataset, pump_rows
+    from modeling.pump_tasks import pump_tasks
+
+    root = Path(settings.SURGE_DATA_ROOT)
+    report(0.0, "reading the trades around announced pumps")
+    tapes = read_pump_tapes(root)
+    rows = pump_rows(tapes)
+    published = {seconds: read_published_onsets(root, seconds) for seconds in (25, 5)}
+
+    def judge(result: "TrainingResult", report: Progress) -> dict[str, Any]:
+        return {"tasks": pump_tasks(tapes, rows, published, config, report)}
+
+    return _Source(pump_dataset(tapes, rows, config.barriers), judge)
+
+
+def _klines(config: TrainingConfig, report: Progress) -> _Source:
+    from modeling.bar_tapes import bar_rows, liquidity_gates, liquidity_report
+
+    report(0.0, "reading bars")
+    rows = bar_rows(read_bar_tapes(Path(settings.SURGE_DATA_ROOT)), config.barriers, config.row_step_ns)
+
+    def judge(result: "TrainingResult", report: Progress) -> dict[str, Any]:
+        report(0.0, "weighing promises by liquidity")
+        judged, probabilities = result.judged
+        before = rows.data.take(np.flatnonzero(rows.data.t1_ns < rows.data.t0_ns[judged].min()))
+        seen = rows.data.take(judged)
+        table = liquidity_report(seen, rows.turnover[judged], probabilities, config, before.mean_timeout_bps)
+        return {"liquidity": table, "gates": liquidity_gates(table)}
+
+    return _Source(rows.data, judge)
 
 
 def _dataset(run: TrainingRun, config: TrainingConfig, report: Progress) -> Dataset:
@@ -187,7 +263,8 @@ def _dataset(run: TrainingRun, config: TrainingConfig, report: Progress) -> Data
     for path in paths:
         if not path.is_file():
             raise TrainingFailed(
-                f"There is no dataset or capture file {str(path)!r}. Use 'simulated', or the path of a recording."
+                f"There is no dataset or capture file {str(path)!r}. Use 'simulated', 'pumps', 'klines', "
+                "or the path of a recording."
             )
     parts = []
     for i, path in enumerate(paths):
@@ -201,7 +278,7 @@ def _dataset(run: TrainingRun, config: TrainingConfig, report: Progress) -> Data
 
 def _needs_champion(run: TrainingRun) -> bool:
     """The first good model decides at once; later ones wait for a person. Simulated data never decide on money."""
-    if run.mode == Mode.PRODUCTION and run.dataset == SIMULATED:
+    if run.dataset in RECORDED or (run.mode == Mode.PRODUCTION and run.dataset == SIMULATED):
         return False
     champion = champion_get(run.mode)
     return champion is None or champion.feature_set_hash != FEATURE_SET_HASH or not _folder(champion).is_dir()
@@ -215,11 +292,11 @@ def _card(run: TrainingRun, trained: _Trained, now: datetime) -> ModelCard:
     data, config, report = trained.data, trained.config, trained.result.report
     digest = sha256_hex(trained.onnx_bytes)
     return ModelCard(
-        version=f"{config.model}-{now:%Y%m%d-%H%M%S}-{digest[:8]}",
+        version=f"{trained.result.model.kind}-{now:%Y%m%d-%H%M%S}-{digest[:8]}",
         kind=trained.result.model.kind,
         created_at=now.isoformat(),
         feature_names=data.feature_names,
-        feature_set_hash=FEATURE_SET_HASH,
+        feature_set_hash=FEATURE_HASHES[input_level(run.dataset)],
         barriers=CardBarriers(
             take_profit_bps=config.barriers.take_profit_bps,
             stop_loss_bps=config.barriers.stop_loss_bps,
@@ -227,33 +304,89 @@ def _card(run: TrainingRun, trained: _Trained, now: datetime) -> ModelCard:
             mean_timeout_bps=data.mean_timeout_bps,
             entry_latency_ms=config.barriers.entry_latency_ns / 1e6,
         ),
-        dataset=_dataset_facts(run, data),
+        dataset=_dataset_facts(run, data) | {"trained_to_ns": trained.result.trained_to_ns},
         data_hash=data.sha256(),
         config=config.as_json(),
         seeds={"training": config.seed, "history": config.history.seed},
         folds=trained.result.folds,
         metrics=report["metrics"],
         baselines=report["baselines"],
-        gates={**report["gates"], "parity": trained.parity.as_json()},
+        gates={
+            **report["gates"],
+            **trained.judged.get("gates", {}),
+            "parity": trained.parity.as_json(),
+            **_live_gate(run.dataset),
+        },
         calibration=report["calibration"],
         rounds=report["rounds"],
         importances=report["importances"],
         reliability=report["reliability"],
         decision_region=report["decision_region"],
         libraries={name: library_version(name) for name in LIBRARIES},
+        tasks=trained.judged.get("tasks", {}),
+        choice=report["choice"],
+        calibration_contest=report["calibration_contest"],
+        liquidity=trained.judged.get("liquidity", []),
     )
+
+
+def _live_gate(dataset: str) -> dict[str, Any]:
+    level = input_level(dataset)
+    if level == "book":
+        return {}
+    text = f"Reads features of {level} only, which the live worker does not compute: this model can never decide live."
+    return {"live_features": {"ok": False, "value": level, "limit": "book", "text": text}}
 
 
 def _dataset_facts(run: TrainingRun, data: Dataset) -> dict[str, Any]:
     return {
         "name": SIMULATED if run.dataset == SIMULATED else ", ".join(Path(p).name for p in run.dataset.splitlines()),
         "market": run.market,
+        "input_level": input_level(run.dataset),
         "rows": len(data),
+        "base_rate": float(data.hit(Outcome.TAKE_PROFIT).mean()),
         "effective_rows": float(data.weight.sum()),
         "symbols": list(data.symbols),
         "from_ns": int(data.t0_ns.min()),
         "to_ns": int(data.t1_ns.max()),
     }
+
+
+def model_version_evaluate(
+    *, model_version: ModelVersion, dataset: str, market: str, config: dict[str, Any], on_progress: Progress
+) -> dict[str, Any]:
+    """Judge a registered model on rows of `dataset` that it never saw; nothing is trained and nothing is written.
+
+    Raises
+    ------
+    TrainingFailed
+        If the dataset cannot be read, has other features than the model reads, or holds nothing new to the model.
+    """
+    facts = model_version.card["dataset"]
+    if facts.get("input_level", "book") != input_level(dataset):
+        raise TrainingFailed(
+            f"{model_version.version} reads features of {facts.get('input_level', 'book')}, but {dataset} gives those "
+            f"of {input_level(dataset)}: name a model trained on the same kind of data with --model-version."
+        )
+    try:
+        asked = TrainingConfig.from_json({**model_version.card["config"], **config})
+        if dataset == SIMULATED:  # another market, played later than the one trained on
+            later = replace(asked.history, seed=asked.history.seed + 1, start_ns=int(facts["to_ns"]) + NS_PER_S)
+            asked = replace(asked, history=later)
+        run = TrainingRun(dataset=dataset, config=asked.as_json(), mode=model_version.mode, market=Market(market))
+        data = _source(run, asked, on_progress).data
+        card, onnx_bytes = artifact_read(_folder(model_version), model_version.sha256)
+    except (DatasetError, CaptureError, ArtifactError, ValueError) as error:
+        raise TrainingFailed(str(error)) from error
+    seen_to_ns = int(facts.get("trained_to_ns", facts["to_ns"]))
+    new = data.take(np.flatnonzero((data.t0_ns > seen_to_ns) | (data.t1_ns < int(facts["from_ns"]))))
+    if not len(new) or not 0.0 < new.hit(Outcome.TAKE_PROFIT).mean() < 1.0:
+        raise TrainingFailed(
+            f"{dataset} holds no surges from other times than those {model_version.version} was trained on, so it "
+            "proves nothing about it. Use a newer recording."
+        )
+    on_progress(1.0, f"scoring {len(new)} rows")
+    return evaluate_unseen(new, OnnxScorer(open_session(onnx_bytes), card).score(new.X), asked, facts["base_rate"])
 
 
 def model_version_register(*, card: ModelCard, onnx_bytes: bytes, mode: str) -> ModelVersion:
@@ -276,8 +409,14 @@ def model_version_promote(*, model_version: ModelVersion) -> ModelVersion:
     Raises
     ------
     ArtifactError
-        If the files are missing or are not those that were registered.
+        If the files are missing or are not those that were registered, or the model reads features that the live
+        worker does not compute.
     """
+    if (level := model_version.card["dataset"].get("input_level", "book")) != "book":
+        raise ArtifactError(
+            f"{model_version.version} was trained on features of {level} only, which the live worker does not compute, "
+            "so it cannot decide live. Train on 'simulated' or on recordings: ./surge train --dataset simulated"
+        )
     artifact_read(_folder(model_version), model_version.sha256)
     with transaction.atomic():
         before = ModelVersion.objects.select_for_update().filter(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ import numpy as np
 from modeling.baselines import fit_logistic, fit_rule
 from modeling.boosting import TreeRows, best_rounds, fit_trees
 from modeling.calibration import Calibrator, calibrator_fit
-from modeling.cv import PurgedKFold, Split
+from modeling.cv import PurgedKFold, Split, WalkForward
 from modeling.dataset import Dataset, DatasetError
-from modeling.evaluation import Scored, evaluate, n_events
+from modeling.evaluation import Scored, calibration_points, contest, evaluate, n_events
 from modeling.focal import focal_probability
-from modeling.heads import Head, RawModel, TrainedModel
+from modeling.heads import Head, RawModel, TrainedModel, together
 from modeling.labels import Outcome
 from modeling.training_config import ModelKind, TrainingConfig
 
@@ -22,13 +22,20 @@ Progress = Callable[[float, str], None]
 
 MOMENTUM = "momentum"
 PRIOR = "prior"
+BLEND = "blend"
+CONTEST = (ModelKind.LOGISTIC, ModelKind.LOGLOSS, ModelKind.FOCAL)
+"""From plain to elaborate: a kind wins only if it is surely better than the plainer champion before it."""
 TREES = (ModelKind.FOCAL, ModelKind.LOGLOSS)
 TARGETS = {"p_tp": Outcome.TAKE_PROFIT, "p_sl": Outcome.STOP_LOSS}
 
 
 @dataclass(frozen=True)
 class CrossFit:
-    """One kind of model, judged on rows it never saw, and what a refit on all rows needs."""
+    """One kind of model, judged on rows it never saw, and what a refit on all rows needs.
+
+    `scored` is NaN in `probability` for rows that no calibrator of their past was there for, and in both columns for
+    rows that were never in a test block; walk-forward validation has such rows.
+    """
 
     scored: Scored
     calibrator: Calibrator
@@ -37,9 +44,16 @@ class CrossFit:
 
 @dataclass(frozen=True)
 class TrainingResult:
+    """`judged`: the rows the report is about, and their calibrated p_tp and p_sl, shape (n, 2).
+
+    No label the model was fitted on lives beyond `trained_to_ns`.
+    """
+
     model: TrainedModel
     folds: list[dict[str, Any]]
     report: dict[str, Any]
+    judged: tuple[np.ndarray, np.ndarray]
+    trained_to_ns: int
 
 
 def train(data: Dataset, config: TrainingConfig, on_progress: Progress = lambda share, step: None) -> TrainingResult:
@@ -65,23 +79,72 @@ def train(data: Dataset, config: TrainingConfig, on_progress: Progress = lambda 
     """
     _check(data, config)
     splits = _splits(data, config)
-    steps = _Steps(on_progress, total=4 + len(_rivals(config.model)))
-    fits = {}
-    for name in TARGETS:
-        steps.next(f"cross-validating {config.model} {name}")
-        fits[name] = cross_fit(config.model, name, data, splits, config)
+    steps = _Steps(on_progress, total=5 + len(ModelKind) + config.contest)
+    fits: dict[str, CrossFit] = {}
+    for kind in [*ModelKind, MOMENTUM]:
+        steps.next(f"cross-validating {kind} p_tp")
+        fits[kind] = cross_fit(kind, "p_tp", data, splits, config)
+    if config.contest:
+        steps.next("blending")
+        fits[BLEND] = _blend([fits[ModelKind.LOGISTIC], fits[ModelKind.LOGLOSS]], data, splits, config)
+    judged = np.flatnonzero(np.isfinite(fits[ModelKind.LOGISTIC].scored.probability))
+    seen = data.take(judged)
+    scored = {name: fit.scored.take(judged) for name, fit in fits.items()} | {PRIOR: _prior(data, splits).take(judged)}
+    kind, choice = config.model, None
+    if config.contest:
+        kind, choice = contest(seen, scored, CONTEST, config)
+    steps.next(f"cross-validating {kind} p_sl")
+    stop = cross_fit(kind, "p_sl", data, splits, config)
     steps.next("fitting on all rows")
-    model = _final(data, config, fits)
-    rivals = {PRIOR: _prior(data, splits)}
-    for kind in _rivals(config.model):
-        steps.next(f"training the baseline {kind}")
-        rivals[kind] = cross_fit(kind, "p_tp", data, splits, config).scored
+    pair = {"p_tp": fits[kind], "p_sl": stop}
+    learnt = splits[-1][0] if config.walk_forward else np.arange(len(data))
+    if config.walk_forward:  # the newest block stays unseen, so that the model can be evaluated on it
+        pair = {name: _without_newest(fit, name, data, learnt, config) for name, fit in pair.items()}
+    model = _final(kind, data, config, pair, learnt)
     steps.next("measuring")
-    report = evaluate(data, fits["p_tp"].scored, fits["p_sl"].scored, rivals, config)
-    report["calibration"] = {name: fit.calibrator.kind for name, fit in fits.items()}
-    report["rounds"] = {name: fit.rounds for name, fit in fits.items() if fit.rounds}
+    rivals = {PRIOR: scored[PRIOR], **{name: rival for name, rival in scored.items() if name not in (PRIOR, kind)}}
+    report = evaluate(seen, scored[kind], stop.scored.take(judged), rivals, config, kind)
+    _refuse_leak(report["metrics"]["ap"]["value"], config)
+    report["calibration"] = {name: fit.calibrator.kind for name, fit in pair.items()}
+    report["calibration_contest"] = _calibration_contest(fits[kind], data, splits, config)
+    report["choice"] = choice
+    report["rounds"] = {name: fit.rounds for name, fit in pair.items() if fit.rounds}
     report["importances"] = _importances(model)
-    return TrainingResult(model, [_fold(data, split) for split in splits], report)
+    probabilities = together(scored[kind].probability, stop.scored.take(judged).probability)
+    folds, trained_to_ns = [_fold(data, split) for split in splits], int(data.t1_ns[learnt].max())
+    return TrainingResult(model, folds, report, (judged, probabilities), trained_to_ns)
+
+
+def _without_newest(fit: CrossFit, name: str, data: Dataset, learnt: np.ndarray, config: TrainingConfig) -> CrossFit:
+    known, p = learnt[np.isfinite(fit.scored.ranking[learnt])], fit.scored.ranking
+    return replace(fit, calibrator=_calibrator(p, data.hit(TARGETS[name]), data, known, config))
+
+
+def _refuse_leak(ap: float, config: TrainingConfig) -> None:
+    if ap > config.max_ap:
+        raise DatasetError(
+            f"The model reaches an average precision of {ap:.3f}; above {config.max_ap:g} nobody was honest on these "
+            "data, so this is treated as a leak and nothing is registered. Look for features that know the future."
+        )
+
+
+def _blend(parts: Sequence[CrossFit], data: Dataset, splits: Sequence[Split], config: TrainingConfig) -> CrossFit:
+    """Return the mean probability of several kinds, calibrated like any other."""
+    p = np.mean([part.scored.ranking for part in parts], axis=0)
+    return _calibrated(p, data.hit(Outcome.TAKE_PROFIT), data, splits, config, 0)
+
+
+def _calibration_contest(
+    fit: CrossFit, data: Dataset, splits: Sequence[Split], config: TrainingConfig
+) -> dict[str, dict[str, float]]:
+    """Measure each way of calibration on the same scores of the same model."""
+    y, p = data.hit(Outcome.TAKE_PROFIT), fit.scored.ranking
+    found = {"none": p}
+    for method in ("platt", "isotonic"):
+        rule = replace(config.calibration, method=method)
+        found[method] = _calibrated(p, y, data, splits, replace(config, calibration=rule), 0).scored.probability
+    rows = np.flatnonzero(np.isfinite(fit.scored.probability))
+    return {name: calibration_points(y[rows], q[rows]) for name, q in found.items()}
 
 
 class _Steps:
@@ -91,10 +154,6 @@ class _Steps:
     def next(self, step: str) -> None:
         self._on_progress(self._done / self._total, step)
         self._done += 1
-
-
-def _rivals(kind: ModelKind) -> list[str]:
-    return [*(other for other in ModelKind if other != kind), MOMENTUM]
 
 
 def _check(data: Dataset, config: TrainingConfig) -> None:
@@ -120,7 +179,8 @@ def _is_constant(x: np.ndarray) -> np.ndarray:
 
 def _splits(data: Dataset, config: TrainingConfig) -> list[Split]:
     try:
-        splits = list(PurgedKFold(config.n_folds, config.embargo_ns).split(data.t0_ns, data.t1_ns))
+        folds = (WalkForward if config.walk_forward else PurgedKFold)(config.n_folds, config.embargo_ns)
+        splits = list(folds.split(data.t0_ns, data.t1_ns))
     except ValueError as error:
         raise DatasetError(f"The data are too short for {config.n_folds} folds. {error}") from error
     for train_rows, _ in splits:
@@ -148,14 +208,24 @@ def cross_fit(kind: str, name: str, data: Dataset, splits: Sequence[Split], conf
 
     with ThreadPoolExecutor(config.workers) as pool:  # LightGBM works outside the interpreter's lock
         fitted = list(pool.map(fit_fold, splits))
-    raw, probability = np.empty(len(data)), np.empty(len(data))
+    raw = np.full(len(data), np.nan)
     for (_, test_rows), (scores, _) in zip(splits, fitted, strict=True):
         raw[test_rows] = scores
-    p = focal_probability(raw, *link_of(kind, config))
+    p = np.where(np.isfinite(raw), focal_probability(np.nan_to_num(raw), *link_of(kind, config)), np.nan)
+    return _calibrated(p, y, data, splits, config, round(np.mean([rounds for _, rounds in fitted])))
+
+
+def _calibrated(
+    p: np.ndarray, y: np.ndarray, data: Dataset, splits: Sequence[Split], config: TrainingConfig, rounds: int
+) -> CrossFit:
+    """Calibrate each test block by scored rows of its own training rows; those were out of fold as well."""
+    scored = np.isfinite(p)
+    probability = np.full(len(p), np.nan)
     for train_rows, test_rows in splits:
-        probability[test_rows] = _calibrator(p, y, data, train_rows, config).apply(p[test_rows])
-    calibrator = _calibrator(p, y, data, np.arange(len(data)), config)
-    return CrossFit(Scored(p, probability), calibrator, round(np.mean([rounds for _, rounds in fitted])))
+        known = train_rows[scored[train_rows]]
+        if len(known):  # walking forward, the first block has no past that was scored: it only calibrates the next
+            probability[test_rows] = _calibrator(p, y, data, known, config).apply(p[test_rows])
+    return CrossFit(Scored(p, probability), _calibrator(p, y, data, np.flatnonzero(scored), config), rounds)
 
 
 def _calibrator(p: np.ndarray, y: np.ndarray, data: Dataset, rows: np.ndarray, config: TrainingConfig) -> Calibrator:
@@ -169,6 +239,8 @@ def _calibrator(p: np.ndarray, y: np.ndarray, data: Dataset, rows: np.ndarray, c
 def _rounds(kind: str, data: Dataset, y: np.ndarray, rows: np.ndarray, config: TrainingConfig) -> int:
     if kind not in TREES:
         return 0
+    if config.boosting.patience == 0:
+        return config.boosting.max_rounds
     return best_rounds(_tree_rows(data, y, rows), *link_of(kind, config), config.boosting, config.seed)
 
 
@@ -187,24 +259,25 @@ def _tree_rows(data: Dataset, y: np.ndarray, rows: np.ndarray) -> TreeRows:
     return TreeRows(data.X, y, weight, data.t0_ns, data.t1_ns).take(rows)
 
 
-def _final(data: Dataset, config: TrainingConfig, fits: dict[str, CrossFit]) -> TrainedModel:
-    gamma, alpha = link_of(config.model, config)
-    everything = np.arange(len(data))
+def _final(
+    kind: str, data: Dataset, config: TrainingConfig, fits: dict[str, CrossFit], rows: np.ndarray
+) -> TrainedModel:
+    gamma, alpha = link_of(kind, config)
     heads = [
         Head(
             name,
-            _fit(config.model, data, data.hit(outcome), everything, config, fits[name].rounds),
+            _fit(kind, data, data.hit(outcome), rows, config, fits[name].rounds),
             gamma,
             alpha,
             fits[name].calibrator,
         )
         for name, outcome in TARGETS.items()
     ]
-    return TrainedModel(str(config.model), data.feature_names, *heads)
+    return TrainedModel(str(kind), data.feature_names, *heads)
 
 
 def _prior(data: Dataset, splits: Sequence[Split]) -> Scored:
-    y, p = data.hit(Outcome.TAKE_PROFIT), np.empty(len(data))
+    y, p = data.hit(Outcome.TAKE_PROFIT), np.full(len(data), np.nan)
     for train_rows, test_rows in splits:
         p[test_rows] = y[train_rows].mean()
     return Scored(p, p)

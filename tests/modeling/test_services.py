@@ -143,6 +143,21 @@ def test_a_recording_can_be_trained_on(tmp_path: Path) -> None:
     assert run.model_version.card["dataset"]["name"] == "session.txt.gz"
 
 
+def test_a_model_of_recorded_trades_can_never_decide_live() -> None:
+    model_version = model_version_register(
+        card=card_of("trades-1", dataset={"input_level": "trades"}), onnx_bytes=b"x", mode="demo"
+    )
+    with pytest.raises(ArtifactError, match="features of trades only"):
+        model_version_promote(model_version=model_version)
+
+
+def test_recorded_data_that_are_not_there_are_asked_for(tmp_path: Path, settings: Any) -> None:
+    settings.SURGE_DATA_ROOT = tmp_path
+    for name in ("pumps", "klines"):
+        with pytest.raises(TrainingFailed, match="Set SURGE_DATA_ROOT"):
+            training_run_execute(dataset=name, config={}, mode="demo", market="spot")
+
+
 def test_a_recording_too_short_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "short.txt"
     path.write_bytes(b"".join(capture_lines(SimulatedMarket(5, Market.SPOT, 3, START_NS), 40.0)))

@@ -15,7 +15,7 @@ from modeling.models import ModelVersion
 from tests.modeling.cast import SMALL
 
 pytestmark = pytest.mark.django_db
-QUICK = json.dumps({**SMALL, "n_folds": 2, "history": {"seconds": 400.0, "symbols": 8, "seed": 5}})
+QUICK = json.dumps({**SMALL, "n_folds": 2, "history": {"seconds": 1200.0, "symbols": 12, "seed": 5}})
 
 
 @pytest.fixture(autouse=True)

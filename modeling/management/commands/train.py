@@ -14,6 +14,9 @@ from modeling.models import ModelVersion
 from modeling.services import TrainingCancelled, TrainingFailed, training_run_execute
 from modeling.training_config import ModelKind
 
+EXTRAS = ("choice", "calibration", "calibration_contest", "decision_region", "liquidity", "tasks", "certificate")
+"""Parts of the card that are printed where a training made them."""
+
 
 class Command(BaseCommand):
     help = "Train a model, compare it with the baselines in the same folds, export it and register it."
@@ -21,9 +24,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--dataset", nargs="+", required=True, metavar="NAME|PATH", help="'simulated', or one or more capture files"
+            "--dataset",
+            nargs="+",
+            required=True,
+            metavar="NAME|PATH",
+            help="'simulated', 'pumps', 'klines', or one or more capture files",
         )
-        parser.add_argument("--model", choices=list(ModelKind), default=str(ModelKind.FOCAL))
+        parser.add_argument(
+            "--model", choices=list(ModelKind), help="default: focal; on recorded datasets the kind that wins"
+        )
         parser.add_argument("--market", choices=[m.value for m in Market], default=settings.SURGE_MARKET)
         parser.add_argument(
             "--config",
@@ -39,7 +48,7 @@ class Command(BaseCommand):
         try:
             run = training_run_execute(
                 dataset="\n".join(options["dataset"]),
-                config={**_config(options["config"]), "model": options["model"], "salvage": options["salvage"]},
+                config={**config_of(options["config"]), **_kind(options["model"]), "salvage": options["salvage"]},
                 mode=settings.SURGE_MODE,
                 market=options["market"],
                 on_progress=self._progress,
@@ -58,7 +67,7 @@ class Command(BaseCommand):
             self._last_line = line
 
 
-def _config(text: str) -> dict[str, Any]:
+def config_of(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except ValueError as error:
@@ -66,6 +75,10 @@ def _config(text: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CommandError('--config must be a JSON object such as {"n_folds": 3}.', returncode=2)
     return values
+
+
+def _kind(model: str | None) -> dict[str, Any]:
+    return {} if model is None else {"model": model, "contest": False}
 
 
 def report_of(model_version: ModelVersion, seconds: float) -> dict[str, Any]:
@@ -79,6 +92,7 @@ def report_of(model_version: ModelVersion, seconds: float) -> dict[str, Any]:
         "metrics": card["metrics"],
         "baselines": card["baselines"],
         "gates": card["gates"],
+        **{name: card[name] for name in EXTRAS if card.get(name)},
         "seconds": round(seconds, 2),
     }
 
@@ -88,14 +102,14 @@ def readable(report: dict[str, Any]) -> str:
     lines = [
         f"{report['model_version']} ({report['status']}), {report['seconds']:.0f} s",
         f"{metrics['rows']} rows, {metrics['events']} surges, share of surges {metrics['base_rate']:.3f}",
-        *(f"  {name:<9}{_interval(metrics[name])}" for name in ("ap", "auc", "brier", "logloss", "ece")),
+        *(f"  {name:<9}{interval_of(metrics[name])}" for name in ("ap", "auc", "brier", "logloss", "ece")),
         "Baselines in the same folds (AP; our gain)",
-        *(f"  {name:<9}{row['ap']:.3f}  {_interval(row['ap_gain'])}" for name, row in report["baselines"].items()),
+        *(f"  {name:<9}{row['ap']:.3f}  {interval_of(row['ap_gain'])}" for name, row in report["baselines"].items()),
         "Gates",
         *(f"  {'ok  ' if gate['ok'] else 'FAIL'} {name}: {gate['text']}" for name, gate in report["gates"].items()),
     ]
     return "\n".join(lines)
 
 
-def _interval(row: dict[str, float]) -> str:
+def interval_of(row: dict[str, float]) -> str:
     return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
