@@ -1,4 +1,4 @@
-"""The capture line, which live, replay and training all feed: `<recv_ns> {"stream":...,"data":{...}}` and a line break."""
+"""The capture line that live, replay and training all feed: `<recv_ns> {"stream":...,"data":{...}}`, one frame a line."""
 
 from collections.abc import Iterable, Iterator
 

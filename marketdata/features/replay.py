@@ -271,7 +271,9 @@ class FeatureReplay:
 
     @staticmethod
     def _joined(parts: list[FeatureRows]) -> FeatureRows:
-        return parts[0] if len(parts) == 1 else FeatureRows(*(np.concatenate(columns) for columns in zip(*parts)))
+        if len(parts) == 1:
+            return parts[0]
+        return FeatureRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _buffered(parsed: ParsedBlock, at: int) -> BufferedDiff:

@@ -13,6 +13,8 @@ from django.conf import settings
 from marketdata.archive import Archive
 from marketdata.binance.rest import RestClient
 from marketdata.binance.stream import StreamPool
+from marketdata.binance.weight import SharedWeight
+from marketdata.binance.weight_budget import LIMITS, WeightBudget
 from marketdata.capture import CaptureWriter
 from marketdata.costs import CostModel, fee_schedule
 from marketdata.events import Market
@@ -115,7 +117,12 @@ def session_build(
     return LiveSession(
         pipeline=pipeline,
         inbox=inbox,
-        desk=SnapshotDesk(fetch_depth, inbox, pipeline.replay.is_synced),
+        desk=SnapshotDesk(
+            fetch_depth,
+            inbox,
+            pipeline.replay.is_synced,
+            delivers=lambda symbol: f"{symbol.lower()}@{STREAMS[options.market][0]}" not in pool.pending(),
+        ),
         ledger=ledger,
         stores=stores_open(options.market),
         recorder=CaptureWriter(options.record) if options.record else None,
@@ -126,6 +133,13 @@ def session_build(
         ],
         idle_exit_s=options.idle_exit_s,
     )
+
+
+def rest_open(market: Market) -> RestClient:
+    """Return the REST client; all processes of this address share one request weight through Redis."""
+    venue = f"{settings.SURGE_MODE}:{market.value}"
+    weight = SharedWeight(redis_client(), venue, WeightBudget(LIMITS[market]), time.time)
+    return RestClient(settings.SURGE_EXCHANGE_REST_URL, market, weight=weight)
 
 
 async def universe_read(rest: RestClient, options: LiveOptions) -> list[InstrumentInfo]:

@@ -17,7 +17,8 @@ SHELL = {
     "tasks", "consumers", "sse", "sse_listener", "live", "management", "migrations", "templatetags",
 }  # fmt: skip
 DOORS = {
-    "binance/stream", "binance/rest", "binance/dumps", "archive", "artifacts", "scorer", "export", "capture",
+    "binance/stream", "binance/rest", "binance/weight", "binance/dumps", "archive", "artifacts", "scorer", "export",
+    "capture",
     "simulator/server",
 }  # fmt: skip
 FRAMEWORK = {"django", "celery", "channels", "rest_framework", "django_eventstream"}

@@ -21,7 +21,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from marketdata.binance.rest import RestClient, RestError
+from marketdata.binance.rest import RestError
 from marketdata.events import Market
 from signals.live import assemble
 from signals.live.assemble import LiveOptions, NotReady
@@ -80,7 +80,7 @@ async def listen() -> None:
 
 async def sessions(options: LiveOptions, stop: asyncio.Event) -> dict[str, Any]:
     """Run one session after the other; an ordered restart begins the next with fresh strategies and model."""
-    rest = RestClient(settings.SURGE_EXCHANGE_REST_URL, options.market)
+    rest = assemble.rest_open(options.market)
     while True:
         standing = await sync_to_async(assemble.standing_read)()
         closed = await sync_to_async(assemble.unseen_close)(options.market)
