@@ -315,7 +315,7 @@ def advance(
             quotes.ticker_ns[i] = now_ns
             quotes.dirty[i] = 1
             take_quote(quotes, features, i, now_ns, prices_e8[j], qtys[j], prices_e8[j + 1], qtys[j + 1])
-        elif kind == TRADE or kind == AGG_TRADE:
+        elif kind in (TRADE, AGG_TRADE):
             if quotes.trade_kind[i] == 0:
                 quotes.trade_kind[i] = kind
             if quotes.trade_kind[i] == kind:
