@@ -52,7 +52,10 @@ def few_lines() -> list[bytes]:
     levels = {"bids": [["99.9", "1"]], "asks": [["100.1", "1"]]}
     frames: list[dict[str, Any]] = [
         {"stream": "btcusdt@depthSnapshot", "generated": True, "data": {"lastUpdateId": 1, **levels}},
-        {"stream": "btcusdt@depth@100ms", "data": {"e": "depthUpdate", "E": 1, "s": "BTCUSDT", "U": 2, "u": 2}},
+        {
+            "stream": "btcusdt@depth@100ms",
+            "data": {"e": "depthUpdate", "E": START_NS // 1_000_000, "s": "BTCUSDT", "U": 2, "u": 2},
+        },
         {
             "stream": "btcusdt@bookTicker",
             "data": {"u": 2, "s": "BTCUSDT", "b": "99.9", "B": "1", "a": "100.1", "A": "1"},
