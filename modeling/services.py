@@ -18,6 +18,7 @@ from marketdata.capture import CaptureError, read_blocks
 from marketdata.events import NS_PER_S, Market
 from marketdata.features.bars import BAR_FEATURES_HASH
 from marketdata.features.feature_set import FEATURE_SET_HASH
+from marketdata.features.lookahead import LookaheadCertificate
 from marketdata.features.trade_bars import TRADE_FEATURES_HASH
 from modeling.archive import KLINES, PUMPS, RECORDED, read_bar_tapes, read_published_onsets, read_pump_tapes
 from modeling.artifacts import ArtifactError, CardBarriers, ModelCard, artifact_read, artifact_write, sha256_hex
@@ -185,6 +186,7 @@ def input_level(dataset: str) -> str:
 def _train(run: TrainingRun, report: _Reporter) -> ModelVersion:
     # Imported here: LightGBM, scikit-learn and skl2onnx must not load in every web and live process.
     from modeling.export import ParityError, export_onnx
+    from modeling.leakage import certificate_of
     from modeling.train import train
 
     config = TrainingConfig.from_json(run.config)
@@ -192,7 +194,10 @@ def _train(run: TrainingRun, report: _Reporter) -> ModelVersion:
     source = _source(run, config, report.part(0.0, data_share))
     data = source.data
     result = train(data, config, report.part(data_share, train_share))
-    judged = source.judge(result, report.part(train_share, 0.93))
+    judged = source.judge(result, report.part(train_share, 0.9))
+    if config.certificate:
+        report(0.9, "testing for look-ahead")
+        judged["certificate"] = certificate_of(data, input_level(run.dataset), config.embargo_ns, config.seed)
     report(0.94, "exporting and comparing")
     feature_hash = FEATURE_HASHES[input_level(run.dataset)]
     metadata = {"kind": result.model.kind, "feature_set_hash": feature_hash, "data_hash": data.sha256()}
@@ -315,6 +320,7 @@ def _card(run: TrainingRun, trained: _Trained, now: datetime) -> ModelCard:
             **report["gates"],
             **trained.judged.get("gates", {}),
             "parity": trained.parity.as_json(),
+            **_certificate_gate(trained.judged.get("certificate")),
             **_live_gate(run.dataset),
         },
         calibration=report["calibration"],
@@ -327,7 +333,15 @@ def _card(run: TrainingRun, trained: _Trained, now: datetime) -> ModelCard:
         choice=report["choice"],
         calibration_contest=report["calibration_contest"],
         liquidity=trained.judged.get("liquidity", []),
+        certificate=certificate.as_dict() if (certificate := trained.judged.get("certificate")) else None,
     )
+
+
+def _certificate_gate(certificate: LookaheadCertificate | None) -> dict[str, Any]:
+    if certificate is None:
+        return {}
+    text = "; ".join(certificate.problems) or "No feature reads the future, and labels that mean nothing teach nothing."
+    return {"lookahead": {"ok": certificate.passed, "value": len(certificate.problems), "limit": 0, "text": text}}
 
 
 def _live_gate(dataset: str) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class TrainingConfig:
     max_ap: float = 1.0  # skill above this was never honest on such data: it is refused as a leak
     walk_forward: bool = False  # judge each block by a model and a calibrator of its past only
     contest: bool = False  # let the kinds compete and register the winner instead of `model`
+    certificate: bool = True  # test features and dataset for look-ahead before the model is believed
     cost_bps: float = 25.0  # a round trip, where a report speaks of what is left after costs
     barriers: Barriers = field(default_factory=Barriers)
     boosting: Boosting = field(default_factory=Boosting)

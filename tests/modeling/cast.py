@@ -14,6 +14,7 @@ SMALL: dict[str, object] = {
     "n_folds": 3,
     "bootstrap_draws": 40,
     "workers": 1,
+    "certificate": False,
     "calibration": {"block_rows": 100, "min_effective_rows": 100.0},
     "boosting": {"max_rounds": 40, "patience": 8, "min_data_in_leaf": 20, "learning_rate": 0.15},
 }

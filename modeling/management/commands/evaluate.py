@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from marketdata.events import Market
 from modeling.artifacts import without_nan
-from modeling.management.commands.train import config_of, interval_of
+from modeling.management.commands.train import config_of, interval_of, tables_ensure
 from modeling.models import ModelVersion
 from modeling.selectors import model_version_list, model_version_newest
 from modeling.services import TrainingFailed, input_level, model_version_evaluate
@@ -36,6 +36,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         started = time.monotonic()
+        tables_ensure()
         dataset = "\n".join(options["dataset"])
         model_version = _model_version(options["model_version"], input_level(dataset))
         try:

@@ -7,7 +7,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from marketdata.events import Market
 from modeling.models import ModelVersion
@@ -45,6 +47,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         started = time.monotonic()
+        tables_ensure()
         try:
             run = training_run_execute(
                 dataset="\n".join(options["dataset"]),
@@ -65,6 +68,12 @@ class Command(BaseCommand):
             self.stderr.write(f"{100 * share:3.0f} %  {step}", self.style.SUCCESS if sys.stderr.isatty() else str)
             self.stderr.flush()
             self._last_line = line
+
+
+def tables_ensure() -> None:
+    """Make the tables where nobody has started the site yet, so that training can be the first command of all."""
+    if ModelVersion._meta.db_table not in connection.introspection.table_names():
+        call_command("migrate", interactive=False, verbosity=0)
 
 
 def config_of(text: str) -> dict[str, Any]:
