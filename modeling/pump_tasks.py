@@ -36,7 +36,7 @@ DETECTOR = Boosting(
     feature_fraction=0.5, bagging_fraction=0.7,
 )  # fmt: skip
 CLASSIFIER = Boosting(
-    learning_rate=0.05, num_leaves=4, max_rounds=100, patience=0, max_bin=8191, min_data_in_leaf=3, lambda_l2=1.0,
+    learning_rate=0.05, num_leaves=4, max_rounds=200, patience=0, max_bin=8191, min_data_in_leaf=3, lambda_l2=1.0,
     feature_fraction=0.5, bagging_fraction=0.7,
 )  # fmt: skip
 N_NO_CLOCK = 8
