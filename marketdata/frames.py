@@ -1,4 +1,4 @@
-"""The capture line that live, replay and training all feed: `<recv_ns> {"stream":...,"data":{...}}`, one frame a line."""
+"""The capture line that live, replay and training all feed: `<recv_ns> {"stream":...,"data":{...}}`."""
 
 from collections.abc import Iterable, Iterator
 

@@ -50,6 +50,26 @@ def test_without_arguments_it_lists_the_commands() -> None:
     assert done.stderr == ""
 
 
+def test_every_process_knows_the_same_fingerprint() -> None:
+    """Another order of the files would install everything again at every other start."""
+    script = (
+        "import runpy, sys; sys.argv = ['surge']\n"
+        f"found = runpy.run_path({str(LAUNCHER)!r}, run_name='surge')\n"
+        "print(found['fingerprint'](found['TOOLS']))"
+    )
+    prints = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={"PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(8)
+    }
+    assert len(prints) == 1
+
+
 def test_an_older_python_gets_one_clear_sentence() -> None:
     script = (
         "import sys, runpy; sys.version_info = (3, 9, 2, 'final', 0); sys.argv = ['surge', 'up']\n"
