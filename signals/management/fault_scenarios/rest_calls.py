@@ -3,13 +3,15 @@
 import asyncio
 from random import Random
 
+from marketdata.binance.snapshot_queue import AT_ONCE
 from marketdata.events import NS_PER_S
 from marketdata.simulator.penalties import MINUTE_NS
 from signals.management.fault_scenarios.findings import Findings
 from signals.management.fault_scenarios.scenario import scenario
 from signals.management.fault_scenarios.stage import RESYNC_S, Stage, open_stage
 
-UNDER_WAY = 3
+UNDER_WAY = AT_ONCE
+"""Calls that were sent before the refusal of the first one was read."""
 """Calls that were sent before the answer to the first could tell them to wait."""
 
 LAST_SECONDS_NS = 12 * NS_PER_S
