@@ -11,7 +11,6 @@ from signals.management.fault_scenarios.scenario import scenario
 from signals.management.fault_scenarios.stage import RESYNC_S, Stage, open_stage
 
 UNDER_WAY = AT_ONCE
-"""Calls that were sent before the refusal of the first one was read."""
 """Calls that were sent before the answer to the first could tell them to wait."""
 
 LAST_SECONDS_NS = 12 * NS_PER_S
