@@ -1,8 +1,10 @@
 """How many seeds the simulation runs, or which one: ./surge test tests/simulation --seeds 10000, or --seed 17."""
 
+import os
+
 import pytest
 
-SEEDS = 2000
+SEEDS = 2000 if os.environ.get("CI") == "true" else 300
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
