@@ -1,7 +1,6 @@
 """What all tests share: real engines that start when first needed, and the recorded market data."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,7 +43,5 @@ def shared_data() -> Path:
     return root
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _stage() -> Iterator[None]:
-    yield
+def pytest_unconfigure() -> None:
     STAGE.strike()

@@ -12,21 +12,27 @@ from surge_site.engines.engine import Engine
 from surge_site.engines.lease import SETTING_OF
 from surge_site.engines.ports import port_choose
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+ANNOUNCED_BY = "TESTS_STAGE_OF"  # child processes of a worker play on its stage; other workers have their own
+
 
 class EngineStage:
     """Ports and passwords are fixed before Django reads its settings; `use` starts a server once."""
 
     def __init__(self) -> None:
-        self.choice = EngineChoice(os.environ.get("SURGE_ENGINES", "wheel"))
-        self.var_dir = Path(tempfile.mkdtemp(prefix="surge-test-"))
-        self.var_dir.chmod(0o711)  # PostgreSQL may run as another user
+        choice = EngineChoice(os.environ.get("SURGE_ENGINES", "wheel"))
+        self.choice = EngineChoice.WHEEL if choice is EngineChoice.AUTO else choice
+        self.var_dir: Path | None = None
         self.engines: dict[str, Engine] = {}
         self.running: set[str] = set()
-        if self.choice is EngineChoice.AUTO:
-            self.choice = EngineChoice.WHEEL
 
     def announce(self) -> None:
         """Tell Django, and every child process, where the engines are going to be."""
+        if os.environ.get(ANNOUNCED_BY) == WORKER:
+            return
+        self.var_dir = Path(tempfile.mkdtemp(prefix="surge-test-"))
+        self.var_dir.chmod(0o711)  # PostgreSQL may run as another user
+        os.environ[ANNOUNCED_BY] = WORKER
         os.environ["SURGE_VAR_DIR"] = str(self.var_dir)
         os.environ[FOLDER_VARIABLE] = str(self.var_dir)  # this machine's .env must not change what tests see
         if self.choice is EngineChoice.URL:
@@ -43,6 +49,8 @@ class EngineStage:
 
     def strike(self) -> None:
         """Stop what was started and clear the stage."""
+        if self.var_dir is None:
+            return
         for name in self.running:
             self.engines[name].stop()
         for engine in self.engines.values():

@@ -1,12 +1,8 @@
 """Django's settings in tests: the site's own, with the engines of the test session."""
 
-import os
-
-from surge_site.config import OWN_ENGINES_VARIABLE
 from tests.engine_stage import STAGE
 
-if OWN_ENGINES_VARIABLE not in os.environ:  # a child process of the session finds it there
-    STAGE.announce()
+STAGE.announce()  # first: the site's settings read what it puts into the environment
 
 from surge_site.settings import *  # noqa: E402, F403
 
